@@ -1,0 +1,43 @@
+"""The settings of the command line: ``triggers.toml``, then the environment, then options, each stronger than the one before."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from triggers import settings
+from triggers.errors import SettingsError
+
+DEFAULT = Path("triggers.toml")
+
+
+def use(path: Path | None, storage: str | None, url: str | None) -> None:
+    """Takes the settings of a file (``triggers.toml`` in the working folder, if there is one) and of the options.
+
+    Raises:
+        SettingsError: the file does not exist, is no TOML, or has a setting that is none.
+    """
+    settings.use_base(_read(path))
+    chosen: dict[str, object] = {}
+    if storage is not None:
+        chosen["storage"] = storage
+    if url is not None:
+        chosen["storages"] = {storage or settings.get_settings().storage: {"url": url}}
+    if chosen:
+        settings.configure(**chosen)
+
+
+def _read(path: Path | None) -> dict[str, object]:
+    if path is None:
+        if not DEFAULT.exists():
+            return {}
+        path = DEFAULT
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
+    if isinstance(found.get("tasks"), list):
+        found["tasks"] = tuple(found["tasks"])
+    return found

@@ -1,0 +1,122 @@
+"""The heartbeat: one thread per process that renews the leases of all attempts that run in it (R25)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from triggers.engine.attempts import Renew
+from triggers.errors import StaleAttempt, TriggersError
+
+if TYPE_CHECKING:
+    from triggers.runtime import Runtime
+    from triggers.storages.base import BaseTriggerStorage
+
+_log = logging.getLogger("triggers.heartbeat")
+
+BEATS_PER_LEASE = 6
+
+
+class Running(NamedTuple):
+    """An attempt that runs in this process."""
+
+    storage: BaseTriggerStorage
+    name: str
+    attempt: int
+    claim: str
+
+
+class Heartbeat:
+    """Renews leases six times per lease, one commit per session for all of its attempts, ahead of other work in the queue.
+
+    Args:
+        runtime: commits the renewals.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts with nothing running (after a fork)."""
+        self._changed = threading.Condition()
+        self._running: dict[str, Running] = {}
+        self._lost: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    def add(self, running: Running) -> None:
+        """Keeps the lease of an attempt from now on."""
+        with self._changed:
+            self._running[running.claim] = running
+            self.start()
+
+    def start(self) -> None:
+        """Starts the thread, unless it runs."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._beat, name="triggers-heartbeat", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; the next attempt starts another."""
+        with self._changed:
+            self._thread = None
+            self._changed.notify_all()
+
+    def remove(self, running: Running) -> None:
+        """Lets go of an attempt that has ended."""
+        with self._changed:
+            self._running.pop(running.claim, None)
+            self._lost.discard(running.claim)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any attempt runs in this process."""
+        return bool(self._running)
+
+    def lost(self, running: Running) -> bool:
+        """Whether the attempt is known to be superseded."""
+        return running.claim in self._lost
+
+    def renew(self, running: Running) -> None:
+        """Renews one lease now.
+
+        Raises:
+            StaleAttempt: the attempt was superseded or cancelled.
+        """
+        self._renew(running.storage, [running])
+        if self.lost(running):
+            raise StaleAttempt(f"{running.name}: attempt {running.attempt} was superseded or cancelled; stop the work")
+
+    def beat(self) -> None:
+        """Renews all leases once."""
+        with self._changed:
+            sessions: dict[tuple[int, str], list[Running]] = {}
+            for running in self._running.values():
+                if running.claim not in self._lost:
+                    sessions.setdefault((id(running.storage.store), running.storage.uid), []).append(running)
+        for attempts in sessions.values():
+            try:
+                self._renew(attempts[0].storage, attempts)
+            except Exception as error:
+                if not isinstance(error, TriggersError):
+                    _log.exception("a heartbeat failed")
+                _log.warning("the leases of session %r could not be renewed: %s", attempts[0].storage.uid, error)
+
+    def _renew(self, storage: BaseTriggerStorage, attempts: list[Running]) -> None:
+        command = Renew([(running.name, running.attempt, running.claim) for running in attempts])
+        lost = self._runtime.execute(storage, command, urgent=True).result
+        for running in attempts:
+            if running.name in lost and running.claim in self._running:
+                self._lost.add(running.claim)
+                _log.warning("attempt %d of %s in session %r was superseded", running.attempt, running.name, storage.uid)
+
+    def _beat(self) -> None:
+        while True:
+            pause = self._runtime.settings.lease / BEATS_PER_LEASE
+            with self._changed:
+                if self._thread is not threading.current_thread():
+                    return
+                self._changed.wait(pause)
+            if self._running:
+                self.beat()

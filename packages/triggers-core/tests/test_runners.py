@@ -1,0 +1,417 @@
+"""The runners that the core brings: inline without recursion, threads in a bounded pool with a clean end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processes import START, Bench, bench, wait_until
+from triggers.context import TaskContext
+from triggers.runners import Delivery
+from triggers.runners.inline import InlineTaskRunner
+from triggers.runners.threads import ThreadingTaskRunner
+
+
+def delivery(number: int = 0, **fields: Any) -> Delivery:
+    """A delivery of ``t#number``."""
+    return Delivery("memory", "s", f"t#{number}", 1, "w", None, None)._replace(**fields)
+
+
+def now() -> dt.datetime:
+    """A time that stands still."""
+    return START
+
+
+def test_inline_ten_thousand_cascades() -> None:
+    """A chain of 10 000 cascades needs no deeper stack than one, and is done when ``fire`` returns."""
+    depths: list[int] = []
+
+    def hops(context: TaskContext) -> dict[str, int]:
+        (kwargs,) = context.trigger_kwargs.values()
+        depths.append(_depth())
+        if not kwargs["left"]:
+            context.skip()
+        return {"left": kwargs["left"] - 1}
+
+    with bench(history=0) as made:
+        made.work(hops)
+        manager = made.manager()
+        manager.update_configuration({"t": {"andEvery": "u", "run": "w"}, "u": {"andEvery": "t", "run": "w"}})
+        manager.fire("t", {"left": 10_000})
+        assert len(depths) == 10_001
+        assert max(depths) == min(depths)
+        assert manager.storage.metadata["instances"] == 10_001
+        assert manager.storage.get_unresolved_instances() == []
+
+
+def _depth() -> int:
+    frame, depth = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def test_inline_runs_before_fire_returns_and_in_order() -> None:
+    """What a work schedules runs after that work has ended."""
+    order: list[str] = []
+
+    def works(context: TaskContext) -> None:
+        order.append(f"{context.task_instance.task} begins")
+        if context.task_instance.task == "t":
+            context.fire("b")
+        order.append(f"{context.task_instance.task} ends")
+
+    with bench() as made:
+        made.work(works)
+        manager = made.manager()
+        manager.update_configuration(
+            {"t": {"after": ["a"], "run": "w"}, "u": {"after": ["b"], "run": "w"}, "v": {"after": ["t"], "run": "w"}}
+        )
+        manager.fire("a")
+        assert order == ["t begins", "t ends", "u begins", "u ends", "v begins", "v ends"]
+
+
+def test_inline_goes_on_after_an_error() -> None:
+    """What a delivery raises reaches the caller, and the next delivery is performed as usual."""
+    performed: list[str] = []
+
+    def perform(one: Delivery) -> None:
+        performed.append(one.name)
+        if one.name == "t#0":
+            raise KeyboardInterrupt
+
+    runner = InlineTaskRunner(perform, now)
+    with pytest.raises(KeyboardInterrupt):
+        runner.deliver(delivery(0))
+    runner.deliver(delivery(1))
+    assert performed == ["t#0", "t#1"]
+    assert runner.join_all()
+
+
+class Gate:
+    """Works that wait until the test lets them go on."""
+
+    def __init__(self, threads: int) -> None:
+        self.open = threading.Event()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.most = 0
+        self._running = 0
+        self._lock = threading.Lock()
+        self.clock_now = START
+        self.runner = ThreadingTaskRunner(self.perform, lambda: self.clock_now, threads=threads)
+
+    def perform(self, one: Delivery) -> None:
+        """Waits."""
+        with self._lock:
+            self.begun.append(one.name)
+            self._running += 1
+            self.most = max(self.most, self._running)
+        self.open.wait(10)
+        with self._lock:
+            self._running -= 1
+            self.ended.append(one.name)
+        if one.run == "raises":
+            raise RuntimeError("cannot be performed")
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A pool of three."""
+    made = Gate(3)
+    yield made
+    made.open.set()
+    made.runner.close()
+
+
+def test_the_pool_is_bounded(gate: Gate) -> None:
+    """At most three at once; the others wait in order; ``join_all`` waits for all."""
+    for number in range(10):
+        gate.runner.deliver(delivery(number))
+    wait_until(lambda: len(gate.begun) == 3)
+    assert gate.runner.join_all(0.05) is False
+    gate.open.set()
+    assert gate.runner.join_all(10) is True
+    assert gate.most == 3
+    assert sorted(gate.ended) == [f"t#{number}" for number in range(10)]
+    assert gate.begun[:3] == ["t#0", "t#1", "t#2"]
+    assert len(gate.runner._pool) == 3
+
+
+def test_threads_are_made_as_needed(gate: Gate) -> None:
+    """One work after the other needs one thread."""
+    gate.open.set()
+    for number in range(5):
+        gate.runner.deliver(delivery(number))
+        gate.runner.join_all(10)
+        wait_until(lambda: gate.runner._idle == len(gate.runner._pool))
+    assert len(gate.runner._pool) == 1
+
+
+def test_what_is_queued_is_not_queued_twice(gate: Gate) -> None:
+    """A delivery that waits swallows its repetition; equally named sessions of other stores are others."""
+    with bench() as first, bench() as second:
+        stores = [made.manager().storage for made in (first, second)]
+        for number in range(3):
+            gate.runner.deliver(delivery(number))
+        wait_until(lambda: len(gate.begun) == 3)
+        for _ in range(3):
+            gate.runner.deliver(delivery(3))
+            gate.runner.deliver(delivery(3, uid="other"))
+            for storage in stores:
+                gate.runner.deliver(delivery(3, storage=storage))
+        gate.open.set()
+        assert gate.runner.join_all(10)
+    assert gate.begun[3:] == ["t#3"] * 4
+
+
+def test_a_delivery_that_cannot_be_performed(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the thread goes on."""
+    gate.open.set()
+    gate.runner.deliver(delivery(0, run="raises"))
+    assert gate.runner.join_all(10)
+    gate.runner.deliver(delivery(1))
+    assert gate.runner.join_all(10)
+    assert gate.ended == ["t#0", "t#1"]
+    assert "t#0 of session 's' could not be performed" in caplog.text
+
+
+def test_cooldowns(gate: Gate) -> None:
+    """A delivery with a time waits for it by the clock of the process, in order of time; ``join_all`` need not wait for it."""
+    gate.open.set()
+    later = [(2, 20), (0, 10), (1, 10)]
+    for number, seconds in later:
+        gate.runner.deliver(delivery(number, not_before=START + dt.timedelta(seconds=seconds)))
+    assert gate.runner.join_all(1)
+    assert gate.runner.join_all(0.05, delayed=True) is False
+    assert gate.begun == []
+    gate.clock_now = START + dt.timedelta(seconds=15)
+    wait_until(lambda: len(gate.ended) == 2)
+    assert sorted(gate.ended) == ["t#0", "t#1"]
+    gate.clock_now = START + dt.timedelta(seconds=20)
+    assert gate.runner.join_all(10, delayed=True)
+    assert gate.ended[2] == "t#2"
+
+
+def test_closing_drops_what_has_not_started(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """Running works are waited for; the others stay in the storage; later deliveries are not taken."""
+    for number in range(5):
+        gate.runner.deliver(delivery(number))
+    gate.runner.deliver(delivery(5, not_before=START + dt.timedelta(seconds=1)))
+    wait_until(lambda: len(gate.begun) == 3)
+    closing = threading.Thread(target=gate.runner.close)
+    closing.start()
+    time.sleep(0.05)
+    assert closing.is_alive(), "it does not wait for what runs"
+    gate.open.set()
+    closing.join(10)
+    assert sorted(gate.ended) == ["t#0", "t#1", "t#2"]
+    gate.runner.deliver(delivery(6))
+    assert gate.runner.join_all(1, delayed=True)
+    assert sorted(gate.begun) == ["t#0", "t#1", "t#2"]
+
+
+def test_closing_has_a_limit(gate: Gate, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``shutdown_timeout`` it gives up waiting, and says so."""
+    monkeypatch.setenv("TRIGGERS_SHUTDOWN_TIMEOUT", "0.05")
+    from triggers.settings import reset
+
+    reset()
+    gate.runner.deliver(delivery(0))
+    wait_until(lambda: len(gate.begun) == 1)
+    gate.runner.close()
+    assert "1 works are still running" in caplog.text
+    gate.open.set()
+    monkeypatch.undo()
+    reset()
+
+
+def test_after_a_fork_it_starts_anew(made: Bench) -> None:
+    """The parent's queue and threads are the parent's; in the child its own pool runs what the child fires."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def works(context: TaskContext) -> None:
+        if context.manager.uid == "parent":
+            begun.set()
+            go_on.wait(10)
+
+    made.work(works)
+    managers = [made.manager(uid) for uid in ("parent", "child")]
+    for manager in managers:
+        manager.update_configuration({"t": {"andEvery": "a", "run": "w"}})
+    for _ in range(3):
+        managers[0].fire("a")
+    assert begun.wait(10)
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+
+    def child() -> None:
+        managers[1].fire("a")
+        joined = made.process.runners.get("threading").join_all(10)
+        there.send((joined, [str(one.status) for one in managers[1].storage]))
+
+    process = context.Process(target=child)
+    process.start()
+    assert here.poll(20), "the child hangs"
+    assert here.recv() == (True, ["finished"])
+    process.join(20)
+    go_on.set()
+    assert made.process.runners.get("threading").join_all(10)
+    assert [str(one.status) for one in managers[0].storage] == ["finished"] * 3
+    assert len(managers[1].storage) == 0, "the child's memory is its own"
+
+
+PROGRAM = """
+import logging, sys, threading, time
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+import triggers
+from triggers import task
+options = {{"url": "sqlite:///{path}", "synchronous": "OFF"}}
+triggers.configure(storage="sql", storages={{"sql": options}}, runner="threading", threads=1, shutdown_timeout={timeout})
+begun = threading.Event()
+
+@task("slow")
+def slow(context):
+    print("begins", context.task_instance.name, flush=True)
+    begun.set()
+    time.sleep({seconds})
+    print("ends", context.task_instance.name, flush=True)
+    return {{"r": 1}}
+
+if __name__ == "__main__":
+    manager = triggers.get_manager("s")
+    manager.update_configuration({{"t": {{"andEvery": "a", "run": "slow"}}, "u": {{"after": ["t"], "run": "slow"}}}})
+    manager.fire("a")
+    manager.fire("a")
+    begun.wait(10)
+    {ending}
+"""
+
+
+def run_program(tmp_path: Path, *, seconds: float, ending: str, timeout: float = 20.0) -> subprocess.Popen[str]:
+    """An application that ends while a work runs and another one waits."""
+    script = tmp_path / "application.py"
+    script.write_text(PROGRAM.format(path=tmp_path / "s.db", seconds=seconds, ending=ending, timeout=timeout))
+    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def stored(tmp_path: Path) -> dict[str, str]:
+    """What the application left in its storage."""
+    from triggers_sql.backend import SqlStorageBackend
+    from triggers_sql.store import SqlStore
+
+    store = SqlStore(url=f"sqlite:///{tmp_path / 's.db'}")
+    try:
+        return {one.name: str(one.status) for one in SqlStorageBackend("s", store=store)}
+    finally:
+        store.close()
+
+
+def test_the_end_of_the_interpreter_waits_for_running_work(tmp_path: Path) -> None:
+    """What runs is finished, with its cascade; what has not started stays scheduled in the storage."""
+    process = run_program(tmp_path, seconds=0.7, ending="pass")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "ends t#0" in output
+    assert "begins t#1" not in output
+    assert "waiting for 1 running works" in output
+    assert stored(tmp_path) == {"t#0": "finished", "t#1": "scheduled", "u#0": "scheduled"}
+
+
+def test_the_end_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """After ``shutdown_timeout`` the process ends; its work is recovered by whoever sweeps."""
+    process = run_program(tmp_path, seconds=100, ending="pass", timeout=0.2)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "are still running; the sweep of another process will recover them" in output
+    assert stored(tmp_path) == {"t#0": "running", "t#1": "scheduled"}
+
+
+def test_ctrl_c_ends_the_application_and_not_the_work(tmp_path: Path) -> None:
+    """Ctrl-C in the main thread: the running work is finished first. A second one ends the waiting."""
+    for interrupts, expected in ((1, "finished"), (2, "running")):
+        folder = tmp_path / str(interrupts)
+        folder.mkdir()
+        process = run_program(folder, seconds=1.0 if interrupts == 1 else 100.0, ending="time.sleep(60)", timeout=50)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("begins t#0"):
+                break
+        for _ in range(interrupts):
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert "KeyboardInterrupt" in output
+        assert ("interrupted after" in output) == (interrupts == 2), output
+        found = stored(folder)
+        assert found["t#0"] == expected
+        assert found["t#1"] == "scheduled"
+
+
+def test_a_pool_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size comes from the options of the runner, or from the setting ``threads``."""
+    from triggers.settings import configure, reset
+
+    configure(threads=5)
+    try:
+        assert ThreadingTaskRunner(lambda one: None, now).threads == 5
+        assert ThreadingTaskRunner(lambda one: None, now, threads=2).threads == 2
+    finally:
+        reset()
+
+
+def test_messages() -> None:
+    """What travels to another process, and comes back."""
+    one = delivery(3, using={"runner": "x", "queue": "q"}, uid="a/b")
+    again = Delivery.from_message(one.message())
+    assert (again.storage_key, again.uid, again.name, again.attempt, again.run) == ("memory", "a/b", "t#3", 1, "w")
+    assert one.options == {"queue": "q"}
+    assert delivery(using="x").options == {} == delivery().options
+    assert again.identifier == one.identifier
+
+
+def test_identifiers_tell_attempts_apart() -> None:
+    """Whatever slashes there are in names."""
+    ones = [
+        delivery(uid="a/b", name="c#0"),
+        delivery(uid="a", name="b/c#0"),
+        delivery(uid="a", name="b/c#0", attempt=2),
+        delivery(storage_key="memory/a", uid="b", name="c#0"),
+    ]
+    assert len({one.identifier for one in ones}) == 4
+
+
+def test_works_on_threads_cascade(made: Bench) -> None:
+    """``join_all`` waits for works and all that they schedule."""
+    done: list[str] = []
+
+    def works(context: TaskContext) -> None:
+        time.sleep(0.01)
+        done.append(context.task_instance.task)
+
+    made.work(works)
+    manager = made.manager()
+    manager.update_configuration(
+        {f"t{number}": {"after": [f"t{number - 1}" if number else "a"], "run": "w"} for number in range(5)}
+    )
+    manager.fire("a")
+    assert made.process.runners.get("threading").join_all(10)
+    assert done == ["t0", "t1", "t2", "t3", "t4"]
+
+
+@pytest.fixture
+def made() -> Iterator[Bench]:
+    """A bench with threads."""
+    with bench(runner="threading", runners={"threading": {"threads": 2}}) as found:
+        yield found

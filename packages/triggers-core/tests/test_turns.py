@@ -1,0 +1,140 @@
+"""Turns: first come first served, per session; urgent first; a wait that is broken off loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from processes import wait_until
+from triggers.turns import Turns
+
+
+class Queue:
+    """Threads that queue up for one key while the test holds it."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self.order: list[str] = []
+        self.threads: list[threading.Thread] = []
+
+    def join(self, name: str, *, urgent: bool = False) -> threading.Thread:
+        """One more thread; returns when it waits."""
+        before = self.waiting
+
+        def run() -> None:
+            with self.turns.turn("key", urgent=urgent):
+                self.order.append(name)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.threads.append(thread)
+        wait_until(lambda: self.waiting == before + 1)
+        return thread
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self.turns._queues.get("key", ()))
+
+    def finish(self) -> None:
+        """Waits for all threads."""
+        for thread in self.threads:
+            thread.join(10)
+            assert not thread.is_alive(), "a thread waits for ever"
+
+
+def test_first_come_first_served() -> None:
+    """In the order in which they came."""
+    queue = Queue()
+    with queue.turns.turn("key"):
+        for name in "abcde":
+            queue.join(name)
+        assert queue.order == []
+    queue.finish()
+    assert queue.order == list("abcde")
+
+
+def test_urgent_goes_first() -> None:
+    """Ahead of all that wait, not of the one whose turn it is."""
+    queue = Queue()
+    with queue.turns.turn("key"):
+        queue.join("a")
+        queue.join("b")
+        queue.join("urgent", urgent=True)
+    queue.finish()
+    assert queue.order == ["urgent", "a", "b"]
+
+
+def test_other_keys_do_not_wait() -> None:
+    """Each key has a queue of its own, which is gone when nobody wants it."""
+    turns = Turns()
+    with turns.turn("a"), turns.turn("b"):
+        pass
+    assert turns._queues == {}
+
+
+def test_an_error_ends_the_turn() -> None:
+    """Whatever the block raises."""
+    turns = Turns()
+    with pytest.raises(RuntimeError), turns.turn("key"):
+        raise RuntimeError
+    with turns.turn("key"):
+        pass
+
+
+def test_a_wait_that_is_broken_off() -> None:
+    """Ctrl-C in one that waits: it never has its turn, and those behind it have theirs."""
+    turns, order = Turns(), list[str]()
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with turns.turn("key"):
+            held.set()
+            release.wait(10)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt), turns.turn("key"):
+            order.append("the one that was interrupted")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    behind = threading.Thread(target=lambda: _take(turns, order))
+    behind.start()
+    wait_until(lambda: len(turns._queues["key"]) == 1)
+    release.set()
+    for thread in (holder, behind):
+        thread.join(5)
+    assert order == ["behind"]
+    assert turns._queues == {}
+
+
+def _take(turns: Turns, order: list[str]) -> None:
+    with turns.turn("key"):
+        order.append("behind")
+
+
+def test_a_turn_that_comes_while_the_wait_is_broken_off_is_passed_on() -> None:
+    """A ticket that was already called when its owner gives up goes to the next one."""
+    turns, order = Turns(), list[str]()
+    ticket = threading.Lock()
+    ticket.acquire()
+    with turns.turn("key"):
+        turns._queues["key"].append(ticket)
+        behind = threading.Thread(target=lambda: _take(turns, order))
+        behind.start()
+        wait_until(lambda: len(turns._queues["key"]) == 2)
+    assert not ticket.locked(), "it is its turn now"
+    turns._give_back("key", ticket)
+    behind.join(5)
+    assert order == ["behind"]
+    assert turns._queues == {}

@@ -1,0 +1,61 @@
+"""The kit on PostgreSQL."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conformance.media import cutting, tables_of_the_future, through
+from tests.servers import client, databases
+from tests.servers.client import Server
+from tests.servers.plugin import fresh_name
+from tests.servers.proxy import FaultProxy
+from triggers.store import Store
+from triggers.testing.conformance import StoreConformance
+from triggers.testing.conformance.space import OpenStore
+from triggers_sql.store import SqlStore
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Server:
+    """The server."""
+    return client.shared("postgres")
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Server) -> Iterator[str]:
+    """The database that the tests share."""
+    with databases.postgres(postgres.url, fresh_name()) as url:
+        yield url
+
+
+class TestPostgres(StoreConformance):
+    """S1 to S34; one database for all tests, and a fresh one for those that set up."""
+
+    @pytest.fixture
+    def proxy(self, request: pytest.FixtureRequest, postgres: Server) -> Iterator[FaultProxy | None]:
+        """What stands between store and server, for those tests that need it."""
+        yield from cutting(request, postgres)
+
+    @pytest.fixture
+    def open_store(self, url: str, proxy: FaultProxy | None) -> OpenStore:
+        """Another handle on the shared database."""
+        return functools.partial(SqlStore, url=through(proxy, url) if proxy else url, auto_setup=False)
+
+    @pytest.fixture
+    def open_fresh_store(self, postgres_url: str) -> OpenStore:
+        """A handle on a database without tables."""
+        return functools.partial(SqlStore, url=postgres_url, auto_setup=False)
+
+    @pytest.fixture
+    def break_connections(self, proxy: FaultProxy) -> Callable[[], None]:
+        """Resets all connections."""
+        return proxy.cut
+
+    @pytest.fixture
+    def spoil_format(self, store: Store, url: str) -> Iterator[Callable[[str], None]]:
+        """Has the tables say that a later version made them."""
+        with tables_of_the_future(url) as spoil:
+            yield spoil

@@ -1,0 +1,24 @@
+"""The kit finds what is wrong: each deliberately broken runner is caught by the test that was written for its mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.runners import broken_suites
+from tests.runners.broken_runners import RUNNERS
+from triggers.testing.conformance.run import run
+
+pytestmark = pytest.mark.slow
+
+SOUND = "test_rn1_what_is_scheduled_is_run"
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_each_mistake_is_caught_by_its_test(name: str) -> None:
+    """The test that was written for the mistake fails; that a work is run at all passes wherever that is not the mistake."""
+    caught_by = RUNNERS[name].caught_by
+    found = run([f"{broken_suites.path_of(name)}::{test}" for test in (SOUND, caught_by)])
+    assert {outcome.test: outcome.result for outcome in found} == {
+        SOUND: "failed" if name == "WithoutClaim" else "passed",
+        caught_by: "failed",
+    }

@@ -1,0 +1,1 @@
+"""Backends that others write: built, installed from wheels next to the core's, and put to the contract."""
