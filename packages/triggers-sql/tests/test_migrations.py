@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, pool, text
+from sqlalchemy import create_engine, inspect, make_url, pool, text
 
 import triggers_sql
 from sql_stores import OpenStore, statements_of
@@ -113,7 +113,7 @@ def test_prefix_and_schema(prefix: str, schema: str | None, url: str, open_store
     if schema is not None and url.startswith("sqlite"):
         schema = None
     if schema is not None and url.startswith("mysql"):
-        schema = url.rsplit("/", 1)[1]  # MySQL's schema is a database; this one may be used
+        schema = make_url(url).database  # MySQL's schema is a database; this one may be used
     plain = open_store(url)
     plain.setup()
     plain.commit("s", CHANGE, ABSENT, Want())
