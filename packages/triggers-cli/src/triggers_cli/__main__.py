@@ -12,7 +12,7 @@ import click
 
 from triggers.errors import StorageUnavailable, TriggersError
 from triggers.settings import redact
-from triggers_cli.commands import command_line
+from triggers_cli.frame import command_line
 
 
 def main(arguments: list[str] | None = None) -> None:
