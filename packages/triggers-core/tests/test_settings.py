@@ -199,3 +199,27 @@ def test_listeners_hear_of_changes() -> None:
     configure(lease=5)
     reset()
     assert len(heard) == 2
+
+
+def test_sources_of_other_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are weaker than the application's; one that cannot be imported is an error that names it, not silence."""
+
+    class Point:
+        name, value = "house", "house.settings:read"
+        found: dict[str, Any] | ImportError | None = None
+
+        def load(self) -> Any:
+            if isinstance(self.found, ImportError):
+                raise self.found
+            return lambda: self.found
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if group == "triggers.settings" else [])
+    assert get_settings().lease == Settings().lease
+    monkeypatch.setattr(Point, "found", {"lease": 7, "storage": "memory"})
+    reset()
+    configure(storage="redis")
+    assert (get_settings().lease, get_settings().storage) == (7, "redis")
+    monkeypatch.setattr(Point, "found", ImportError("no module 'house'"))
+    reset()
+    with pytest.raises(SettingsError, match=r"'house' \(house.settings:read\) cannot be imported: no module 'house'; install"):
+        get_settings()

@@ -1,8 +1,8 @@
 """Hooks (pluggy): who wants to know what happened, or to take part in a run.
 
 Every hook is called after the commit, at most once (R34), plugin by plugin: what one raises is logged, and keeps neither the
-others nor
-what was committed from going on. Plugins come from entry points of the group ``triggers.plugins``, or from ``register``.
+others nor what was committed from going on. Plugins come from entry points of the group ``triggers.plugins``, or from
+``register``.
 """
 
 from __future__ import annotations

@@ -186,8 +186,12 @@ def _from_plugins() -> dict[str, Any]:
     for entry_point in importlib.metadata.entry_points(group=_SOURCES_GROUP):
         try:
             found = entry_point.load()()
-        except ImportError:
-            continue
+        except ImportError as error:
+            # Going on without it would mean another storage, and nobody would see why.
+            raise SettingsError(
+                f"the source of settings {entry_point.name!r} ({entry_point.value}) cannot be imported: {error}; "
+                "install what it needs, or remove its distribution"
+            ) from error
         merged.update(found or {})
     return merged
 

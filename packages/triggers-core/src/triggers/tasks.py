@@ -216,8 +216,7 @@ def task(name: str | None = None, *, max_retries: int | None = None) -> Callable
     """Registers a function as the body of a work: ``@task("survey.score", max_retries=3)``.
 
     The function receives a ``TaskContext``; further parameters are named like triggers, and receive their kwargs as the type
-    that they are
-    annotated with (a dict, a msgspec Struct, a dataclass, a pydantic model).
+    that they are annotated with (a dict, a msgspec Struct, a dataclass, a pydantic model).
 
     Args:
         name: the name that ``run`` gives; ``module.function`` if left out.

@@ -1,9 +1,8 @@
 """The runner: what its author writes so that attempts are executed somewhere else, or at another time.
 
 A runner carries deliveries to a place where ``perform`` is called with them. It may lose them, repeat them and delay them: the
-first
-delivery of an attempt that arrives starts the work, the others end at once (R24), and what was lost the sweep delivers again
-(R26).
+first delivery of an attempt that arrives starts the work, the others end at once (R24), and what was lost the sweep delivers
+again (R26).
 """
 
 from __future__ import annotations
