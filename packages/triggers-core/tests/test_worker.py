@@ -12,6 +12,8 @@ import pytest
 from processes import Bench, Held, bench, wait_until
 from triggers.context import TaskContext
 from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
+from triggers.hooks import get_hooks, hookimpl
+from triggers.instance import Status
 from triggers.managers import trigger_managers
 from triggers.runners import task_runners
 from triggers.storages.memory import MemoryStore
@@ -245,6 +247,33 @@ def test_a_heartbeat_that_fails_is_logged(made: Bench, caplog: pytest.LogCapture
     assert caplog.text.count("the leases of session 's' could not be renewed") == 2
     assert "a heartbeat failed" in caplog.text
     assert str(manager.storage["t#0"].status) == "finished"
+
+
+def test_a_renewal_that_meets_the_report_is_silent(made: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A renewal that was on its way while the worker reported finds the attempt ended, and takes that for no loss."""
+
+    class Beats:
+        @hookimpl
+        def triggers_instance_status_changed(self, after: Status) -> None:
+            if after is Status.FINISHED:
+                assert made.process.heartbeat.busy
+                made.process.heartbeat.beat()
+
+    def body(context: TaskContext) -> None:
+        contexts.append(context)
+
+    contexts: list[TaskContext] = []
+    plugin = Beats()
+    get_hooks().register(plugin)
+    try:
+        with caplog.at_level(logging.WARNING):
+            manager = made.run(body)
+            perform(made)
+    finally:
+        get_hooks().unregister(plugin)
+    assert str(manager.storage["t#0"].status) == "finished"
+    assert not contexts[0].lost
+    assert caplog.text == ""
 
 
 def test_a_session_deleted_while_it_works(made: Bench, caplog: pytest.LogCaptureFixture) -> None:

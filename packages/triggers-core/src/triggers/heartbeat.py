@@ -43,6 +43,7 @@ class Heartbeat:
         self._changed = threading.Condition()
         self._running: dict[str, Running] = {}
         self._lost: set[str] = set()
+        self._reporting: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def add(self, running: Running) -> None:
@@ -63,11 +64,20 @@ class Heartbeat:
             self._thread = None
             self._changed.notify_all()
 
+    def reports(self, running: Running) -> None:
+        """Notes that this process is about to report how the attempt ended; its lease is kept until it is removed.
+
+        A renewal that meets the report finds the attempt ended, which is no loss. If it is lost, the refused report says so.
+        """
+        with self._changed:
+            self._reporting.add(running.claim)
+
     def remove(self, running: Running) -> None:
         """Lets go of an attempt that has ended."""
         with self._changed:
             self._running.pop(running.claim, None)
             self._lost.discard(running.claim)
+            self._reporting.discard(running.claim)
 
     @property
     def busy(self) -> bool:
@@ -107,9 +117,16 @@ class Heartbeat:
         command = Renew([(running.name, running.attempt, running.claim) for running in attempts])
         lost = self._runtime.execute(storage, command, urgent=True).result
         for running in attempts:
-            if running.name in lost and running.claim in self._running:
-                self._lost.add(running.claim)
+            if running.name in lost and self._lose(running):
                 _log.warning("attempt %d of %s in session %r was superseded", running.attempt, running.name, storage.uid)
+
+    def _lose(self, running: Running) -> bool:
+        """Notes that an attempt is lost; says whether it still runs here, unreported."""
+        with self._changed:
+            runs = running.claim in self._running and running.claim not in self._reporting
+            if runs:
+                self._lost.add(running.claim)
+        return runs
 
     def _beat(self) -> None:
         while True:

@@ -182,6 +182,7 @@ class _Attempt:
 
     def _report(self, report: Report) -> None:
         """Stores the report; a storage that is away is tried again for a lease's time."""
+        self.process.heartbeat.reports(self.running)
         give_up_at = time.monotonic() + self.process.settings.lease
         pause = 0.05
         while True:
