@@ -1,7 +1,11 @@
-"""The settings of the command line: ``triggers.toml``, then the environment, then options, each stronger than the one before."""
+"""The settings of the command line: ``triggers.toml``, then the environment, then options, each stronger than the one before.
+
+The folder of the settings file is where its modules of tasks are found, as the working folder is for ``python -m``.
+"""
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -38,6 +42,10 @@ def _read(path: Path | None) -> dict[str, object]:
         raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
-    if isinstance(found.get("tasks"), list):
-        found["tasks"] = tuple(found["tasks"])
+    _make_importable(path.resolve().parent)
     return found
+
+
+def _make_importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

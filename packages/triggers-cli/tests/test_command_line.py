@@ -1,0 +1,195 @@
+"""The command line as a whole: help, unknown commands, plugins, completion, imports, closed pipes, Ctrl-C."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pexpect
+import pytest
+
+from calling import Call, environment, in_terminal
+from triggers.hooks import get_hooks, hookimpl
+from triggers_cli.frame import command_line
+
+COMMANDS = sorted(command_line.commands)
+PLUGIN = """
+import click
+from triggers.hooks import hookimpl
+
+@click.command()
+@click.argument("name", default="world")
+def greet(name):
+    "Greet somebody."
+    click.echo(f"hello {name}")
+
+@hookimpl
+def triggers_cli_commands():
+    return [greet]
+"""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_without_marks(command: Call, name: str) -> None:
+    """``--help`` of every command says what it does, keeps the lines of its examples, and needs no readable settings."""
+    Path("triggers.toml").write_text("no toml")
+    answer = command(name, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"Usage: triggers {name}")
+    assert "\\b" not in answer.out
+    assert "\b" not in answer.out
+
+
+def test_the_help_lists_examples_line_by_line_and_exit_codes(command: Call) -> None:
+    """The group's own help too."""
+    lines = command("--help").out.splitlines()
+    assert "    triggers doctor" in lines
+    assert "    3    the storage does not answer" in lines
+    assert {line.split()[0] for line in lines[lines.index("Commands:") + 1 :] if line} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("typed, answer", [("explian", "Did you mean 'explain'?"), ("xyzzy", "'triggers --help' lists them")])
+def test_an_unknown_command_is_wrong_use(command: Call, typed: str, answer: str) -> None:
+    """And the nearest one is named."""
+    said = command(typed)
+    assert said.code == 2
+    assert f"There is no command {typed!r}. {answer}" in said.err
+
+
+class Useful:
+    """A plugin with a command."""
+
+    @hookimpl
+    def triggers_cli_commands(self) -> object:
+        @click.command()
+        def useful() -> None:
+            """Do what the team needs."""
+            click.echo("done")
+
+        @click.command("show")
+        def shadow() -> None:
+            """Stand in the way of show."""
+
+        return useful, shadow
+
+
+class Broken:
+    """A plugin that fails."""
+
+    @hookimpl
+    def triggers_cli_commands(self) -> object:
+        raise OSError("no disk")
+
+
+@pytest.fixture
+def plugins() -> Iterator[None]:
+    """Both registered in this process."""
+    registered = [Useful(), Broken()]
+    for plugin in registered:
+        get_hooks().register(plugin, type(plugin).__name__)
+    yield
+    for plugin in registered:
+        get_hooks().unregister(plugin)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_plugins_add_commands_and_a_broken_one_is_one_line(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin's command is listed and runs; one that raises or takes a name is warned of, once, without a traceback."""
+    monkeypatch.setattr("triggers_cli.added._warned", set())
+    answer = command("useful")
+    assert (answer.code, answer.out) == (0, "done\n")
+    assert sorted(answer.err.splitlines()) == [
+        "warning: plugin 'Broken' gives no commands: OSError: no disk",
+        "warning: plugin 'Useful' has a command 'show', which is there already; it is left out",
+    ]
+    listed = command("--help")
+    assert "useful" in listed.out
+    assert "Do what the team needs." in listed.out
+    assert "Stand in the way" not in command("show", "--help").out
+
+
+def test_plugins_of_installed_distributions(tmp_path: Path) -> None:
+    """Entry points: one that works beside one that cannot be imported, which is one line."""
+    (tmp_path / "greeting.py").write_text(PLUGIN)
+    about = tmp_path / "greeting-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[triggers.plugins]\ngreeting = greeting\nlost = not_there_at_all\n")
+    greeted = subprocess.run(
+        [sys.executable, "-m", "triggers_cli", "greet", "you"],
+        cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=str(tmp_path)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (greeted.returncode, greeted.stdout) == (0, "hello you\n")
+    assert "Traceback" not in greeted.stderr
+    assert "'lost' cannot be loaded: ModuleNotFoundError" in greeted.stderr
+
+
+@pytest.mark.parametrize("shell, mark", [("bash", "complete "), ("zsh", "compdef "), ("fish", "complete ")])
+def test_completion_prints_the_script(command: Call, shell: str, mark: str) -> None:
+    """For the shells that people use."""
+    answer = command("completion", shell)
+    assert answer.code == 0
+    assert mark in answer.out
+    assert "_TRIGGERS_COMPLETE" in answer.out
+
+
+def test_the_shell_asks_and_gets_commands(tmp_path: Path) -> None:
+    """What the script calls answers with the commands that begin like this."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "triggers_cli"],
+        cwd=tmp_path, env=environment(tmp_path, _TRIGGERS_COMPLETE="bash_complete", COMP_WORDS="triggers expl", COMP_CWORD="1"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert asked.stdout.split() == ["plain,explain"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["completion", "bash"], ["graph", "t.json"], ["lint", "t.json"]])
+def test_what_needs_no_backend_imports_none(tmp_path: Path, arguments: list[str]) -> None:
+    """These stay quick: no backend, no registry, no library for tables."""
+    (tmp_path / "t.json").write_text('{"t_a": {"after": ["a"], "run": "x"}}')
+    program = (
+        f"import sys; from triggers_cli.__main__ import run; run({arguments!r}); "
+        "print(sorted({'sqlalchemy', 'redis', 'celery', 'class_registry', 'pluggy', 'rich', 'yaml'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", ["--help", "schema"])
+def test_a_closed_pipe_ends_quietly(tmp_path: Path, arguments: str) -> None:
+    """``| head`` is no error."""
+    answer = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m triggers_cli {arguments} | true; echo ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (answer.stdout, answer.stderr) == ("0\n", "")
+
+
+def test_ctrl_c_during_a_question_is_one_line_and_130(tmp_path: Path) -> None:
+    """Nothing is changed, and no traceback is shown."""
+    terminal = pexpect.spawn(
+        sys.executable, ["-m", "triggers_cli", "--storage", "memory", "fire", "s", "a"],
+        cwd=str(tmp_path), env=environment(tmp_path), encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    terminal.expect(r"fire 'a' in session 's'\?")
+    terminal.expect(r"\[y/N\]")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert [line for line in terminal.before.replace("^C", "").split("\r\n") if line.strip(" :")] == ["interrupted"]
+
+
+def test_help_fits_forty_columns(tmp_path: Path) -> None:
+    """In a real terminal, apart from examples, which must not be broken."""
+    help_, completion = in_terminal(tmp_path, [["--help"], ["completion", "--help"]], columns=40)
+    assert (help_.code, completion.code) == (0, 0)
+    text = help_.out[help_.out.index("Options:") :]
+    assert max(map(len, text.splitlines())) <= 40
