@@ -9,11 +9,23 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import NamedTuple
 
 from triggers.store import Change, Record, Snapshot, Want
 
 MAX_RECORDS = 256
 MAX_BYTES = 64 * 1024
+
+
+class _Size(NamedTuple):
+    records: int
+    bytes: int
+
+
+class _Remembered(NamedTuple):
+    snapshot: Snapshot
+    want: Want
+    size: _Size
 
 
 class RememberedViews:
@@ -26,7 +38,7 @@ class RememberedViews:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._guard = threading.Lock()
-        self._views: OrderedDict[Hashable, tuple[Snapshot, Want]] = OrderedDict()
+        self._views: OrderedDict[Hashable, _Remembered] = OrderedDict()
 
     def get(self, key: Hashable) -> tuple[Snapshot, Want] | None:
         """The session's snapshot and what it covers."""
@@ -36,7 +48,7 @@ class RememberedViews:
             found = self._views.get(key)
             if found is not None:
                 self._views.move_to_end(key)
-            return found
+            return None if found is None else (found.snapshot, found.want)
 
     def forget(self, key: Hashable) -> None:
         """Forgets a session."""
@@ -48,15 +60,16 @@ class RememberedViews:
         """Remembers the session as it is after this process's own commit on the snapshot."""
         if not self.limit:
             return
-        after = _apply(snapshot, change)
-        covered = Want(
-            want.records | change.put.keys() | change.drop,
-            want.collections,
-            want.everything or snapshot.complete,
-        )
+        known = self._views.get(key)
+        size = known.size if known is not None and known.snapshot is snapshot else _size(snapshot)
+        after, size = _apply(snapshot, change, size)
+        records = want.records
+        if change.drop or not change.put.keys() <= records:
+            records = records | change.put.keys() | change.drop
+        covered = Want(records, want.collections, want.everything or snapshot.complete)
         with self._guard:
-            if _fits(after):
-                self._views[key] = (after, covered)
+            if size.records <= MAX_RECORDS and size.bytes <= MAX_BYTES:
+                self._views[key] = _Remembered(after, covered, size)
                 self._views.move_to_end(key)
                 while len(self._views) > self.limit:
                     self._views.popitem(last=False)
@@ -64,28 +77,32 @@ class RememberedViews:
                 self._views.pop(key, None)
 
 
-def _apply(snapshot: Snapshot, change: Change) -> Snapshot:
+def _size(snapshot: Snapshot) -> _Size:
+    found = [record for entries in snapshot.records.values() for record in entries.values()]
+    return _Size(len(found), sum(len(record.value) for record in found))
+
+
+def _apply(snapshot: Snapshot, change: Change, size: _Size) -> tuple[Snapshot, _Size]:
+    """The snapshot after the change, and its size: counted on from before, since a view may hold hundreds of records."""
     records: dict[str, dict[str, Record]] = dict(snapshot.records)  # type: ignore[arg-type]
     copied: set[str] = set()
+    number, length = size
     for collection, key in change.drop:
         if collection in records:
             if collection not in copied:
                 records[collection] = dict(records[collection])
                 copied.add(collection)
-            records[collection].pop(key, None)
+            gone = records[collection].pop(key, None)
+            if gone is not None:
+                number -= 1
+                length -= len(gone.value)
     for (collection, key), record in change.put.items():
         if collection not in copied:
             records[collection] = dict(records.get(collection, {}))
             copied.add(collection)
-        records[collection][key] = record
-    return Snapshot(change.version, records, snapshot.complete)
-
-
-def _fits(snapshot: Snapshot) -> bool:
-    number = size = 0
-    for entries in snapshot.records.values():
-        number += len(entries)
-        if number > MAX_RECORDS:
-            return False
-        size += sum(len(record.value) for record in entries.values())
-    return size <= MAX_BYTES
+        entries = records[collection]
+        before = entries.get(key)
+        number += before is None
+        length += len(record.value) - (0 if before is None else len(before.value))
+        entries[key] = record
+    return Snapshot(change.version, records, snapshot.complete), _Size(number, length)
