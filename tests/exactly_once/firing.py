@@ -20,6 +20,13 @@ from triggers.store import EVERYTHING, Store
 
 TASKS = {"t": {"andEvery": "tick", "run": "w"}}
 
+_SLOW_TO_IMPORT = [
+    "triggers_sql.store",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.mysql.pymysql",
+    "redis.cluster",
+]
+
 
 class Forgets(BaseTaskRunner):
     """Takes deliveries and loses them, as a runner may: the tests count fires, not runs."""
@@ -122,7 +129,7 @@ def in_threads(works: Sequence[Callable[[], Told]]) -> Told:
 def in_processes(target: Callable[..., Told], arguments: Sequence[tuple[Any, ...]]) -> Told:
     """All at once, in fresh processes."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *_SLOW_TO_IMPORT])
     with context.Pool(len(arguments)) as pool:
         results = pool.starmap(target, arguments)
         pool.close()
