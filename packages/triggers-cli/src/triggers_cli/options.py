@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,9 +16,16 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Asks, unless the answer was given; no ends the command."""
-    if not yes:
-        click.confirm(question, abort=True)
+    """Asks on standard error, unless the answer was given; no ends the command.
+
+    Raises:
+        UsageError: nobody is there to answer, since standard input is no terminal.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody can answer, standard input is no terminal; give --yes.")
+    click.confirm(question, abort=True, err=True)
 
 
 def existing(uid: str) -> Any:
@@ -62,3 +71,26 @@ def end_of_work() -> None:
     from triggers.operating import join_all
 
     join_all()
+
+
+def configuration_of(path: str, hint: str) -> Any:
+    """The configuration in a file (JSON, YAML, TOML), ``-`` for standard input.
+
+    Args:
+        path: the file.
+        hint: the option or argument that named it.
+
+    Raises:
+        BadParameter: it cannot be read, or is not of its format.
+    """
+    from triggers_cli.documents import read_document
+
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=hint) from None
+    document = read_document(path, raw)
+    for problem in document.problems:
+        if problem.severity == "error":
+            raise click.BadParameter(f"{path}, line {problem.line}: {problem.message}", param_hint=hint)
+    return document.value
