@@ -214,9 +214,8 @@ def test_lines_of_toml_tables() -> None:
     """Dotted keys, inline tables, arrays of tables and strings of several lines."""
     text = 'a.b = 1\n[c.d]\ne = """\n[x]\n"""\nf = {g = [1]}\n[[h]]\ni = 1\n[[h]]\ni = 2\n[h.j]\nk = 3\n'
     lines = read_document("w.toml", text.encode()).lines
-    assert {place: lines[place] for place in ("$.a.b", "$.c.d", "$.c.d.e", "$.c.d.f.g[0]", "$.h[0].i", "$.h[1].i", "$.h[1].j.k")} == {
-        "$.a.b": 1, "$.c.d": 2, "$.c.d.e": 3, "$.c.d.f.g[0]": 6, "$.h[0].i": 8, "$.h[1].i": 10, "$.h[1].j.k": 12,
-    }  # fmt: skip
+    expected = {"a.b": 1, "c.d": 2, "c.d.e": 3, "c.d.f.g[0]": 6, "h[0].i": 8, "h[1].i": 10, "h[1].j.k": 12}
+    assert {place: lines[f"$.{place}"] for place in expected} == expected
 
 
 def test_lint_in_a_narrow_terminal(tmp_path: Path) -> None:

@@ -39,13 +39,13 @@ def endless_circles(tasks: Tasks) -> list[list[str]]:
     circles: list[list[str]] = []
     settled: set[str] = set()
     for start in follows:
-        path: list[str] = []
+        path: dict[str, None] = {}
         name: str | None = start
         while name is not None and name not in settled and name not in path:
-            path.append(name)
+            path[name] = None
             name = follows.get(name)
         if name in path:
-            circle = path[path.index(name) :]
+            circle = list(path)[list(path).index(name) :]
             circles.append([circle[0], *reversed(circle[1:])])
         settled.update(path)
     return [circle for circle in circles if _runs_on(tasks, circle)]
@@ -54,7 +54,7 @@ def endless_circles(tasks: Tasks) -> list[list[str]]:
 def _runs_on(tasks: Tasks, circle: list[str]) -> bool:
     if any(tasks[name].unless for name in circle):
         return False
-    return set(circle) <= startable(tasks, also_fired=circle)
+    return set(circle) <= startable(tasks, also_fired=frozenset(circle))
 
 
 def always_forbidden(tasks: Tasks) -> dict[str, dict[str, str | None]]:
@@ -64,9 +64,10 @@ def always_forbidden(tasks: Tasks) -> dict[str, dict[str, str | None]]:
     """
     found = {}
     for name, task in tasks.items():
-        before = _fired_before(tasks, name)
-        if task.unless and all(trigger in before for trigger in task.unless):
-            found[name] = {trigger: before[trigger] for trigger in task.unless}
+        if task.unless:
+            before = _fired_before(tasks, name)
+            if all(trigger in before for trigger in task.unless):
+                found[name] = {trigger: before[trigger] for trigger in task.unless}
     return found
 
 
@@ -92,18 +93,24 @@ def startable(tasks: Tasks, also_fired: Collection[str] = ()) -> set[str]:
         also_fired: names of tasks that are taken to be fired by somebody else, too.
     """
     never = always_forbidden(tasks)
-    found: set[str] = set()
-    grown = True
-    while grown:
-        ready = {
-            name
-            for name, task in tasks.items()
-            if name not in found
-            and name not in never
-            and all(trigger not in tasks or trigger in found or trigger in also_fired for trigger in task.needs)
-        }
-        found |= ready
-        grown = bool(ready)
+    missing = {
+        name: {trigger for trigger in task.needs if trigger in tasks and trigger not in also_fired}
+        for name, task in tasks.items()
+        if name not in never
+    }
+    waiting: dict[str, list[str]] = {}
+    for name, triggers in missing.items():
+        for trigger in triggers:
+            waiting.setdefault(trigger, []).append(name)
+    ready = [name for name, triggers in missing.items() if not triggers]
+    found = set(ready)
+    while ready:
+        finished = ready.pop()
+        for name in waiting.get(finished, ()):
+            missing[name].discard(finished)
+            if not missing[name] and name not in found:
+                found.add(name)
+                ready.append(name)
     return found
 
 
@@ -125,7 +132,7 @@ def _winners_found(tasks: Tasks) -> Iterable[Finding]:
 
 def _unreachable_found(tasks: Tasks) -> Iterable[Finding]:
     circles = {name for circle in endless_circles(tasks) for name in circle}
-    can = startable(tasks, circles) | circles
+    can = startable(tasks, frozenset(circles)) | circles
     told = set(always_forbidden(tasks))
     for name, task in tasks.items():
         if name in can or name in told:
