@@ -135,9 +135,10 @@ def test_a_session_that_is_touched_at_that_moment_stays(swept: Callable[..., Sce
     other.close()
 
 
-def test_a_child_whose_parent_has_not_heard_all_stays(swept: Callable[..., Scene]) -> None:
+@pytest.mark.parametrize("delete_unresolved", [False, True])
+def test_a_child_whose_parent_has_not_heard_all_stays(swept: Callable[..., Scene], delete_unresolved: bool) -> None:
     """``sessionFinalized`` that could not be delivered is not deleted with its session; it is delivered, then deleted."""
-    scene = swept(keep_finalized=DAY)
+    scene = swept(keep_finalized=DAY, delete_unresolved=delete_unresolved)
     father, child = scene.configured(ONE), scene.configured(ONE, kind=FinalizingTriggerManager)
     child.join(father.uid, alias="child")
     scene.process.forward = lambda storage: 0  # type: ignore[method-assign]

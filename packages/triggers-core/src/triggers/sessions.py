@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from triggers import records
 from triggers.codec import encode
 from triggers.engine.closing import COPY, MOVED
-from triggers.engine.lifecycle import Activate, Close
+from triggers.engine.lifecycle import Activate, Close, Vacate
 from triggers.engine.session import labels_of
 from triggers.errors import Conflict, OutcomeUnknown, SessionExists, StorageError, UnknownSession
 from triggers.names import check_name
@@ -162,8 +162,8 @@ def activate_session(uid: str, storage: Place, original: Place) -> None:
 def move_session(uid: str, source: Place, target: Place) -> None:
     """Copies a session, marks the original as moved, and activates the copy; may be repeated after a crash at any point.
 
-    What happens to the original meanwhile is copied too. Running work finds that its lease is lost, and runs again as its
-    ``onLost`` says once the target is swept.
+    What happens to the original meanwhile is copied too; in the end a mark is left of it, which says where it went. Running work
+    finds that its lease is lost, and runs again as its ``onLost`` says once the target is swept.
     """
     runtime = get_process().runtime
     original = _handle(source, uid)
@@ -176,7 +176,10 @@ def move_session(uid: str, source: Place, target: Place) -> None:
             _write_copy(uid, snapshot, _store(target), _name(source))
             runtime.execute(original, Close(snapshot.version, _name(target)))
         elif _activate(uid, target, head):
+            runtime.execute(original, Vacate())
             return
+        elif not head.copy_of:
+            raise UnknownSession(f"session {uid!r} was moved to {head.closed_because!r} and has been deleted there since")
         else:
             # Another move, which began earlier, has written an older copy over the one that counts.
             _write_copy(uid, snapshot, _store(target), _name(source))
@@ -229,7 +232,7 @@ def _copy_of(snapshot: Snapshot, head: Head, version: str, source: str) -> Chang
     put = {(collection, key): record for collection, entries in snapshot.records.items() for key, record in entries.items()}
     before = head.closed_before if head.closed == MOVED else (head.closed, head.closed_because)
     copied = replace(head, closed=COPY, closed_because=source, closed_before=before, copy_of=version)
-    put[HEAD.name, HEAD_KEY] = Record(encode(copied), put[HEAD.name, HEAD_KEY].wake_at)
+    put[HEAD.name, HEAD_KEY] = Record(encode(copied))
     return Change(f"copy:{uuid.uuid4().hex}", put, labels=labels_of(copied))
 
 

@@ -16,7 +16,7 @@ from triggers.engine.view import HEAD_WANT
 from triggers.instance import RESOLVED, Status
 from triggers.names import split_instance_name
 from triggers.records import PLACES, Instance, live, queued, waiting
-from triggers.store import Want
+from triggers.store import EVERYTHING, Want
 
 
 class Label(Command[dict[str, str]]):
@@ -144,6 +144,32 @@ class Close(Command[str]):
             before = (head.closed, head.closed_because)
             session.set_head(closed=MOVED, closed_because=self.target, closed_before=before, copy_of=self.expected)
         return self.expected if already else session.view.version
+
+
+class Vacate(Command[None]):
+    """Removes what a session that was moved has left behind, but for the head, which says where it went (R31).
+
+    Only for one whose copy is active: until then the copy may have to be written again.
+    """
+
+    __slots__ = ()
+
+    repeatable = True
+    admitted_when_closed = True
+
+    def want(self, config: Configuration) -> Want:
+        """All of it."""
+        return EVERYTHING
+
+    def absent(self, uid: str) -> None:
+        """It was deleted meanwhile."""
+
+    def apply(self, session: Session) -> None:
+        """Drops the records with their wake-ups, so that no sweep looks at them any more."""
+        head = session.head
+        if head is not None and head.closed == MOVED and head.copy_of:
+            session.view.clear()
+            session.set_head(copy_of="", config="")
 
 
 class Activate(Command[bool]):

@@ -10,7 +10,7 @@ from triggers import records
 from triggers.codec import encode
 from triggers.config import NO_TASKS, Configuration
 from triggers.records import CONFIG, CONFIG_KEY, HEAD, HEAD_KEY, Collection, Head
-from triggers.store import ABSENT, Change, Record, Snapshot, Want
+from triggers.store import ABSENT, EVERYTHING, Change, Record, Snapshot, Want
 
 T = TypeVar("T")
 
@@ -115,6 +115,12 @@ class View:
         else:
             self._written[place] = _DROPPED
         self._wake_at.pop(place, None)
+
+    def clear(self) -> None:
+        """Removes every record but the head; raises ``NeedMore`` if not all were loaded."""
+        self.require(EVERYTHING)
+        for name, entries in self._records.items():
+            self._written.update({(name, key): _DROPPED for key in entries if (name, key) != (HEAD.name, HEAD_KEY)})
 
     def wake_at(self, collection: Collection[Any], key: str) -> datetime | None:
         """When the record next needs attention."""
