@@ -310,6 +310,25 @@ def test_a_conflict_that_lasts_stores_nothing(bench: Bench) -> None:
     assert bench.applied() == []
 
 
+def test_a_busy_session_starves_nobody(bench: Bench) -> None:
+    """After a pause the session is loaded again: what others committed meanwhile is no reason to be refused once more."""
+    process = bench.make_process(conflict_timeout=0.5)
+    manager = TriggerManager(bench.manager.storage, process=process)
+    other = bench.other()
+
+    def others_go_on(seconds: float) -> None:
+        other.fire("elsewhere")
+
+    def first_another(commit: Callable[[], None]) -> None:
+        other.fire("elsewhere")
+        commit()
+
+    process.runtime.pause = others_go_on
+    bench.store.commits = [first_another] * 4
+    assert manager.fire("tick", {"id": 1}).scheduled == ("t#1",)
+    assert bench.applied() == [1]
+
+
 def test_operators_commands_are_exact_too(bench: Bench) -> None:
     """A replay and a skip whose reply is lost happen once."""
     bench.manager.update_instance_status("t#0", "running")

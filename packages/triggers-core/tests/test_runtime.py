@@ -52,7 +52,7 @@ class Interferes(MemoryStore):
 
 @pytest.mark.parametrize("without_snapshot", [False, True])
 def test_a_conflict_is_decided_again_on_what_is_stored_now(without_snapshot: bool) -> None:
-    """The others' changes stay, ours is applied once; the conflict's own snapshot saves a load."""
+    """The others' changes stay, ours is applied once; the conflict's own snapshot saves the loads of the two tries without a pause."""
     with bench() as made:
         store = made.store = Interferes()
         store.without_snapshot = without_snapshot
@@ -64,7 +64,7 @@ def test_a_conflict_is_decided_again_on_what_is_stored_now(without_snapshot: boo
         assert manager.storage.metadata["fires"] == 7
         assert manager.storage.latest_kwargs == {"first": {}, "other": {}, "ours": {"n": 1}}
         others_loads = 5
-        assert store.loads - 2 - others_loads <= (6 if without_snapshot else 1)
+        assert store.loads - 2 - others_loads <= (6 if without_snapshot else 4)
 
 
 def test_giving_up() -> None:

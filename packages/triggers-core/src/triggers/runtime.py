@@ -246,8 +246,8 @@ class _Operation(Generic[R]):
         except Conflict as conflict:
             runtime.remembered.forget(self.key)
             self.sent.append(_Sent(token, decision, snapshot.version, head, False))
-            self._pause(conflict)
-            return conflict.snapshot
+            # After a pause that snapshot is old: in a busy session the next try would be refused again, and again.
+            return None if self._pause(conflict) else conflict.snapshot
         except OutcomeUnknown as error:
             outcome_open = True
             runtime.remembered.forget(self.key)
@@ -322,8 +322,12 @@ class _Operation(Generic[R]):
             return True
         return sent.head is not None and any(slot in head.clients for slot in sent.head.clients)
 
-    def _pause(self, error: Exception) -> None:
-        """Waits a little before the next try, a random time that grows; gives up after ``conflict_timeout``."""
+    def _pause(self, error: Exception) -> bool:
+        """Waits a little before the next try, a random time that grows; gives up after ``conflict_timeout``.
+
+        Returns:
+            Whether it has waited.
+        """
         now = time.monotonic()
         if not self.tries:
             self.give_up_at = now + self.runtime.settings.conflict_timeout
@@ -335,8 +339,10 @@ class _Operation(Generic[R]):
                     f"found out within {self.runtime.settings.conflict_timeout:g} s (setting conflict_timeout): {error}"
                 ) from error
             raise error
-        if self.tries > _IMMEDIATE_TRIES or not isinstance(error, Conflict):
+        waits = self.tries > _IMMEDIATE_TRIES or not isinstance(error, Conflict)
+        if waits:
             self.runtime.pause(self.runtime.chance() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.tries, 10)))
+        return waits
 
 
 _IMMEDIATE_TRIES = 2
