@@ -52,7 +52,7 @@ class Interferes(MemoryStore):
 
 @pytest.mark.parametrize("without_snapshot", [False, True])
 def test_a_conflict_is_decided_again_on_what_is_stored_now(without_snapshot: bool) -> None:
-    """The others' changes stay, ours is applied once; the conflict's own snapshot saves the loads of the two tries without a pause."""
+    """The others' changes stay, ours is applied once; the conflict's own snapshot saves loads."""
     with bench() as made:
         store = made.store = Interferes()
         store.without_snapshot = without_snapshot
