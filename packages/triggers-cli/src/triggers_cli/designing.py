@@ -1,4 +1,4 @@
-"""Commands for who writes a workflow: init, lint, schema, graph."""
+"""Commands for who writes a workflow: init, lint, schema."""
 
 from __future__ import annotations
 

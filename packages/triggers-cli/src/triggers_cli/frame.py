@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triggers_cli import checking, completing, designing, firing, looking, mending, serving, settings_file
+from triggers_cli import checking, completing, designing, firing, graphing, looking, mending, serving, settings_file
 from triggers_cli.added import commands_of_plugins
 
 _WITHOUT_SETTINGS = frozenset({"completion", "init", "schema"})
@@ -80,7 +80,7 @@ def with_examples(command: click.Command) -> click.Command:
     return command
 
 
-for _module in (checking, completing, designing, firing, looking, mending, serving):
+for _module in (checking, completing, designing, firing, graphing, looking, mending, serving):
     for _command in vars(_module).values():
         if isinstance(_command, click.Command):
             command_line.add_command(with_examples(_command))
