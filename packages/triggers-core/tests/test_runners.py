@@ -17,9 +17,12 @@ import pytest
 
 from processes import START, Bench, bench, wait_until
 from triggers.context import TaskContext
+from triggers.dispatch import Runners
+from triggers.errors import SettingsError
 from triggers.runners import Delivery
 from triggers.runners.inline import InlineTaskRunner
 from triggers.runners.threads import ThreadingTaskRunner
+from triggers.settings import Settings
 
 
 def delivery(number: int = 0, **fields: Any) -> Delivery:
@@ -272,6 +275,35 @@ def test_after_a_fork_it_starts_anew(made: Bench) -> None:
     assert len(managers[1].storage) == 0, "the child's memory is its own"
 
 
+def test_after_a_fork_nobody_waits_for_a_retired_runner(made: Bench) -> None:
+    """A runner that new settings replaced still runs in the parent; the child has nothing of it to wait for."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def works(context: TaskContext) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    made.work(works)
+    manager = made.manager()
+    manager.update_configuration({"t": {"andEvery": "a", "run": "w"}})
+    manager.fire("a")
+    assert begun.wait(10)
+    runners = made.process.runners
+    runners._made_with["threading"] = "other options"
+    runners.forget_changed()
+    assert len(runners.opened()) == 1, "the parent still waits for it"
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: there.send([runner.join_all(0.1) for runner in runners.opened()]))
+    process.start()
+    assert here.poll(20), "the child hangs"
+    assert all(here.recv())
+    process.join(20)
+    go_on.set()
+    assert all(runner.join_all(10) for runner in runners.opened())
+
+
 PROGRAM = """
 import logging, sys, threading, time
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
@@ -289,6 +321,7 @@ def slow(context):
     print("ends", context.task_instance.name, flush=True)
     return {{"r": 1}}
 
+{more}
 if __name__ == "__main__":
     manager = triggers.get_manager("s")
     manager.update_configuration({{"t": {{"andEvery": "a", "run": "slow"}}, "u": {{"after": ["t"], "run": "slow"}}}})
@@ -299,10 +332,11 @@ if __name__ == "__main__":
 """
 
 
-def run_program(tmp_path: Path, *, seconds: float, ending: str, timeout: float = 20.0) -> subprocess.Popen[str]:
+def run_program(tmp_path: Path, *, seconds: float, ending: str, timeout: float = 20.0, more: str = "") -> subprocess.Popen[str]:
     """An application that ends while a work runs and another one waits."""
     script = tmp_path / "application.py"
-    script.write_text(PROGRAM.format(path=tmp_path / "s.db", seconds=seconds, ending=ending, timeout=timeout))
+    program = PROGRAM.format(path=tmp_path / "s.db", seconds=seconds, ending=ending, timeout=timeout, more=more)
+    script.write_text(program)
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -327,6 +361,29 @@ def test_the_end_of_the_interpreter_waits_for_running_work(tmp_path: Path) -> No
     assert "begins t#1" not in output
     assert "waiting for 1 running works" in output
     assert stored(tmp_path) == {"t#0": "finished", "t#1": "scheduled", "u#0": "scheduled"}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_end_of_a_child_of_multiprocessing_waits_too(tmp_path: Path, method: str) -> None:
+    """Such a process ends without what is registered at exit; what runs is finished all the same."""
+    ending = f"""
+    import multiprocessing
+    triggers.join_all()
+    child = multiprocessing.get_context({method!r}).Process(target=in_child)
+    child.start()
+    child.join()
+"""
+    script = """
+def in_child():
+    begun.clear()
+    triggers.get_manager("s").fire("a")
+    begun.wait(10)
+
+"""
+    process = run_program(tmp_path, seconds=0.7, ending=ending, more=script)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert stored(tmp_path) == {"t#0": "finished", "t#1": "finished", "t#2": "finished", "u#0": "finished"}, output
 
 
 def test_the_end_does_not_wait_for_ever(tmp_path: Path) -> None:
@@ -369,6 +426,23 @@ def test_a_pool_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ThreadingTaskRunner(lambda one: None, now, threads=2).threads == 2
     finally:
         reset()
+
+
+@pytest.mark.parametrize(
+    "key, options, problem",
+    [
+        ("threading", {"thread": 3}, "there is no option 'thread', did you mean 'threads'?"),
+        ("threading", {"threads": 0}, "option 'threads' of the threading runner is a whole number from 1, got 0"),
+        ("inline", {"password": "hidden"}, "there is no option 'password', known are none"),
+    ],
+)
+def test_wrong_options_of_a_runner(key: str, options: dict[str, Any], problem: str) -> None:
+    """Are refused by name, with a suggestion and without passwords."""
+    runners = Runners(lambda one: None, now, lambda: Settings(runners={key: options}))
+    with pytest.raises(SettingsError) as caught:
+        runners.get(key)
+    assert problem in str(caught.value)
+    assert "hidden" not in str(caught.value)
 
 
 def test_messages() -> None:

@@ -140,6 +140,8 @@ def test_the_environment() -> None:
     "variable, text, message",
     [
         ("TRIGGERS_LEESE", "5", "unknown environment variable TRIGGERS_LEESE, did you mean TRIGGERS_LEASE?"),
+        ("TRIGGERS_SQL_ULR", "x", "unknown environment variable TRIGGERS_SQL_ULR, did you mean TRIGGERS_SQL_URL?"),
+        ("TRIGGERS_SQL_URI", "x", "unknown environment variable TRIGGERS_SQL_URI, did you mean TRIGGERS_SQL_URL?"),
         ("TRIGGERS_LEASE", "soon", "TRIGGERS_LEASE='soon' is no float"),
         ("TRIGGERS_THREADS", "1.5", "TRIGGERS_THREADS='1.5' is no int"),
         ("TRIGGERS_FINALIZE", "perhaps", "TRIGGERS_FINALIZE='perhaps' is no bool"),
@@ -171,6 +173,14 @@ def test_a_value_of_the_environment_is_checked(monkeypatch: pytest.MonkeyPatch) 
         ("redis://h:6379/0", "redis://h:6379/0"),
         ("postgresql://me:s@cr:et@h/db", "postgresql://me:***@h/db"),
         ("postgresql://h/db?user=me&password=secret&x=1", "postgresql://h/db?user=me&password=***&x=1"),
+        ("postgresql://me:se/cr@et@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://h/db?sslpassword=secret&sslmode=require", "postgresql://h/db?sslpassword=***&sslmode=require"),
+        ("host=h password='se cret' dbname=x", "host=h password=*** dbname=x"),
+        (b"redis://:secret@h", "redis://:***@h"),
+        (
+            {"pwd": "p", "api_key": "p", "auth": ("u", "p"), "credentials": {"a": "p"}, "pool_size": 3},
+            {"pwd": "***", "api_key": "***", "auth": "***", "credentials": "***", "pool_size": 3},
+        ),
         (
             {"url": "redis://u:p@h", "Password": "p", "api_token": 5, "n": [1]},
             {"url": "redis://u:***@h", "Password": "***", "api_token": "***", "n": [1]},
@@ -206,12 +216,17 @@ def test_sources_of_other_distributions(monkeypatch: pytest.MonkeyPatch) -> None
 
     class Point:
         name, value = "house", "house.settings:read"
-        found: dict[str, Any] | ImportError | None = None
+        found: dict[str, Any] | Exception | None = None
 
         def load(self) -> Any:
             if isinstance(self.found, ImportError):
                 raise self.found
-            return lambda: self.found
+            return self.read
+
+        def read(self) -> Any:
+            if isinstance(self.found, Exception):
+                raise self.found
+            return self.found
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point()] if group == "triggers.settings" else [])
     assert get_settings().lease == Settings().lease
@@ -222,4 +237,8 @@ def test_sources_of_other_distributions(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Point, "found", ImportError("no module 'house'"))
     reset()
     with pytest.raises(SettingsError, match=r"'house' \(house.settings:read\) cannot be imported: no module 'house'; install"):
+        get_settings()
+    monkeypatch.setattr(Point, "found", RuntimeError("no door"))
+    reset()
+    with pytest.raises(SettingsError, match=r"'house' \(house.settings:read\) failed: RuntimeError: no door"):
         get_settings()

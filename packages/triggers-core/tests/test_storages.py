@@ -101,6 +101,8 @@ def test_options_that_the_store_does_not_take(option: None) -> None:
     assert "storage 'option' cannot be made with the options" in str(caught.value)
     assert "host" in str(caught.value)
     assert "secret" not in str(caught.value)
+    with pytest.raises(SettingsError, match="there is no option 'ulr', did you mean 'url'"):
+        storage_backends.get("option", "a", ulr="x")
 
 
 @pytest.mark.parametrize("uid", ["", "a\n", "x" * 256, None, [], 5])

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from triggers import records
@@ -28,7 +29,7 @@ from triggers.forking import tell_after_fork
 from triggers.hooks import get_hooks
 from triggers.instance import TaskInstance, runner_of
 from triggers.runners import BaseTaskRunner, Delivery, RunnerCapability, task_runners
-from triggers.settings import Settings
+from triggers.settings import Settings, redact, refused_option
 from triggers.storages.base import BaseTriggerStorage
 
 _log = logging.getLogger("triggers")
@@ -76,10 +77,14 @@ class Runners:
             found = self._runners.get(key)
             if found is None:
                 options = dict(settings.runners.get(key, {}))
+                make = partial(runner_class, self._perform, self._clock)
                 try:
-                    found = runner_class(self._perform, self._clock, **options)
+                    found = make(**options)
                 except TypeError as error:
-                    raise SettingsError(f"runner {key!r} cannot be made with the options {options!r}: {error}") from error
+                    problem = refused_option(make, options) or error
+                    raise SettingsError(
+                        f"runner {key!r} cannot be made with the options {redact(options)!r}: {problem}"
+                    ) from error
                 self._runners[key] = found
                 self._made_with[key] = _options(settings, key)
             return found
@@ -132,8 +137,9 @@ class Runners:
             runner.close()
 
     def after_fork(self) -> None:
-        """Lets each runner start anew."""
+        """Lets each runner start anew; those that were retired have their work in the parent."""
         self._lock = threading.Lock()
+        self._retired.clear()
         for runner in self._runners.values():
             runner.after_fork()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import re
 import threading
@@ -15,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 from triggers.config import MAX_SECONDS
-from triggers.errors import SettingsError
-from triggers.names import shorten, suggestion
+from triggers.errors import SettingsError, TriggersError
+from triggers.names import one_slip, shorten, suggestion
 
 _SOURCES_GROUP = "triggers.settings"
 
@@ -192,6 +193,12 @@ def _from_plugins() -> dict[str, Any]:
                 f"the source of settings {entry_point.name!r} ({entry_point.value}) cannot be imported: {error}; "
                 "install what it needs, or remove its distribution"
             ) from error
+        except TriggersError:
+            raise
+        except Exception as error:
+            raise SettingsError(
+                f"the source of settings {entry_point.name!r} ({entry_point.value}) failed: {type(error).__name__}: {error}"
+            ) from error
         merged.update(found or {})
     return merged
 
@@ -211,6 +218,8 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             found[name] = _from_text(name, text, variable)
         elif name.endswith("_url") and len(name) > len("_url"):
             found.setdefault("storages", {})[name.removesuffix("_url")] = {"url": text}
+        elif "_" in name and one_slip(name.rpartition("_")[2], "url"):
+            raise SettingsError(f"unknown environment variable {variable}, did you mean {variable.rpartition('_')[0]}_URL?")
         else:
             meant = suggestion(name, _FIELDS)
             if meant:
@@ -256,7 +265,9 @@ def _checked(name: str, value: Any) -> Any:
     if name == "tasks":
         return _module_names(value)
     if name in ("storages", "runners"):
-        if not isinstance(value, Mapping) or not all(isinstance(options, Mapping) for options in value.values()):
+        if not isinstance(value, Mapping) or not all(
+            isinstance(key, str) and isinstance(options, Mapping) for key, options in value.items()
+        ):
             raise SettingsError(f"setting {name!r} is an object of objects, {{key: {{option: value}}}}, got {redact(value)!r}")
         return {key: dict(options) for key, options in value.items()}
     if kind is float and type(value) is int:
@@ -276,20 +287,37 @@ def _module_names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):([^/\s]*)@")
-_PARAMETER = re.compile(r"(?<=[?&])((?:password|passwd|secret|token)=)[^&\s]*", re.IGNORECASE)
-_SECRET_KEYS = ("password", "passwd", "secret", "token")
+def refused_option(maker: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first option that a maker has no parameter for, or ``None`` if that is not the problem."""
+    parameters = inspect.signature(maker).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    known = [
+        parameter.name for parameter in parameters if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
+    ]
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is None:
+        return None
+    meant = suggestion(unknown, known)
+    hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known) or 'none'}"
+    return f"there is no option {unknown!r}, {hint}"
+
+
+_PASSWORD = re.compile(r"(?<=://)([^:/@\s]*):(\S*)@")
+"""Up to the last ``@``: drivers also take passwords in which ``/`` and ``@`` are not escaped."""
+_HIDDEN = "password|passwd|pwd|passphrase|secret|token|credential|api_?key|access_?key|private_?key|auth"
+_PARAMETER = re.compile(rf"((?:^|[?&;\s])[\w.-]*(?:{_HIDDEN})[\w.-]*=)('[^']*'|[^&;\s]*)", re.IGNORECASE)
+_SECRET_KEY = re.compile(_HIDDEN, re.IGNORECASE)
 
 
 def redact(value: Any) -> Any:
     """The value without passwords: in URLs, and under keys that look like one."""
+    if isinstance(value, bytes):
+        return redact(value.decode("utf-8", "replace"))
     if isinstance(value, str):
         return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", value))
     if isinstance(value, Mapping):
-        return {
-            key: "***" if any(word in str(key).lower() for word in _SECRET_KEYS) else redact(entry)
-            for key, entry in value.items()
-        }
+        return {key: "***" if _SECRET_KEY.search(str(key)) else redact(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(redact(entry) for entry in value)
     return value

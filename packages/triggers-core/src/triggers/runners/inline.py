@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
 
 from triggers.runners.base import BaseTaskRunner, Delivery
 
@@ -19,8 +20,8 @@ class InlineTaskRunner(BaseTaskRunner):
 
     api_version = 1
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, perform: Callable[[Delivery], None], clock: Callable[[], datetime]) -> None:
+        super().__init__(perform, clock)
         self._local = threading.local()
 
     def deliver(self, delivery: Delivery) -> None:

@@ -6,12 +6,15 @@ import atexit
 import heapq
 import itertools
 import logging
+import sys
 import threading
 import time
 import weakref
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
 
+from triggers.errors import SettingsError
 from triggers.runners.base import BaseTaskRunner, Delivery, RunnerCapability
 from triggers.settings import get_settings
 
@@ -34,8 +37,10 @@ class ThreadingTaskRunner(BaseTaskRunner):
     capabilities = RunnerCapability.DELAYS
     runs_here = True
 
-    def __init__(self, *arguments: Any, threads: int | None = None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, perform: Callable[[Delivery], None], clock: Callable[[], datetime], *, threads: int | None = None) -> None:
+        super().__init__(perform, clock)
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise SettingsError(f"option 'threads' of the threading runner is a whole number from 1, got {threads!r}")
         self.threads = threads or get_settings().threads
         self._numbers = itertools.count()
         self._start()
@@ -51,6 +56,8 @@ class ThreadingTaskRunner(BaseTaskRunner):
         self._running = 0
         self._timer: threading.Thread | None = None
         self._closed = False
+        self._ended = False
+        self._told_multiprocessing = False
 
     def deliver(self, delivery: Delivery) -> None:
         """Queues the attempt; one that is queued or delayed already is not queued twice."""
@@ -103,6 +110,7 @@ class ThreadingTaskRunner(BaseTaskRunner):
     def _queue(self, delivery: Delivery) -> None:
         self._ready.append(delivery)
         if self._idle < len(self._ready) and len(self._pool) < self.threads:
+            self._tell_multiprocessing()
             thread = threading.Thread(target=self._work, name=f"triggers-{len(self._pool)}", daemon=True)
             self._pool.append(thread)
             thread.start()
@@ -127,6 +135,13 @@ class ThreadingTaskRunner(BaseTaskRunner):
                     self._running -= 1
                     self._changed.notify_all()
 
+    def _tell_multiprocessing(self) -> None:
+        """Has a child of multiprocessing wait too: before Python 3.13 such a process ends without what is registered at exit."""
+        multiprocessing = sys.modules.get("multiprocessing.util")
+        if multiprocessing is not None and not self._told_multiprocessing:
+            self._told_multiprocessing = True
+            multiprocessing.Finalize(self, _close, args=(weakref.ref(self),), exitpriority=10)
+
     def _need_timer(self) -> None:
         if self._timer is None:
             self._timer = threading.Thread(target=self._wait_for_cooldowns, name="triggers-cooldowns", daemon=True)
@@ -150,7 +165,8 @@ def _mark(delivery: Delivery) -> tuple[int, str]:
 def _close(reference: weakref.ref[ThreadingTaskRunner]) -> None:
     """At the end of the process; a second Ctrl-C ends the waiting."""
     runner = reference()
-    if runner is not None:
+    if runner is not None and not runner._ended:
+        runner._ended = True
         started = time.monotonic()
         try:
             runner.close()

@@ -12,7 +12,7 @@ from triggers.config import Configuration, TaskConfig
 from triggers.errors import SettingsError, UnknownInstance
 from triggers.instance import Status, TaskInstance
 from triggers.names import check_name, split_instance_name
-from triggers.settings import get_settings, on_change, redact
+from triggers.settings import get_settings, on_change, redact, refused_option
 from triggers.store import EVERYTHING, Record, Snapshot, Store, Want
 
 _WARNING = 30
@@ -66,7 +66,10 @@ class BaseTriggerStorage:
         try:
             return cls.store_class(**options)
         except TypeError as error:
-            raise SettingsError(f"storage {key!r} cannot be made with the options {redact(dict(options))!r}: {error}") from error
+            problem = refused_option(cls.store_class, options) or error
+            raise SettingsError(
+                f"storage {key!r} cannot be made with the options {redact(dict(options))!r}: {problem}"
+            ) from error
 
     @property
     def tasks(self) -> dict[str, TaskConfig]:
