@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from triggers.config import TaskConfig
@@ -64,21 +64,26 @@ def diagram_of(
         counts.setdefault(task, Counter())[status] += 1
     nodes: dict[str, Node] = {}
     arrows: list[Arrow] = []
-    for name, task in tasks.items():
-        for kind, triggers in (("after", task.after), ("andEvery", [task.and_every]), ("unless", task.unless)):
-            for trigger in triggers:
-                if trigger is not None:
-                    key = f"task:{trigger}" if trigger in tasks else f"trigger:{trigger}"
-                    arrows.append(Arrow(key, f"task:{name}", kind))
-                    if trigger not in tasks:
-                        live = "fired" if trigger in fired else None
-                        nodes.setdefault(key, Node(key, trigger, "trigger", live or "", live))
+    for name, config in tasks.items():
+        for kind, trigger in _waits(config):
+            key = f"task:{trigger}" if trigger in tasks else f"trigger:{trigger}"
+            arrows.append(Arrow(key, f"task:{name}", kind))
+            if trigger not in tasks:
+                live = "fired" if trigger in fired else None
+                nodes.setdefault(key, Node(key, trigger, "trigger", live or "", live))
         if instances is None:
-            nodes[f"task:{name}"] = Node(f"task:{name}", name, "task", task.run, None)
+            nodes[f"task:{name}"] = Node(f"task:{name}", name, "task", config.run, None)
         else:
             of_task = counts.get(name, Counter())
             nodes[f"task:{name}"] = Node(f"task:{name}", name, "task", _counted(of_task), _most_urgent(of_task))
     return Diagram(list(nodes.values()), arrows)
+
+
+def _waits(task: TaskConfig) -> Iterator[tuple[str, str]]:
+    yield from (("after", trigger) for trigger in task.after)
+    if task.and_every is not None:
+        yield "andEvery", task.and_every
+    yield from (("unless", trigger) for trigger in task.unless)
 
 
 def _counted(statuses: Counter[str]) -> str:

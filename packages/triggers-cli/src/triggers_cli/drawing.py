@@ -33,9 +33,9 @@ def as_svg(diagram: Diagram) -> str:
     legend, legend_width = _legend(statuses, layout.height + 2 * _MARGIN + 6)
     width = max(layout.width + 2 * _MARGIN, legend_width)
     height = layout.height + 2 * _MARGIN + _LEGEND
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="DejaVu Sans, Verdana, sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="#fff"/>',
         f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})">',
         *(_arrow(arrow, layout, sizes) for arrow in diagram.arrows),

@@ -7,10 +7,12 @@ ordered by the positions of its neighbours, and then moved as near to them as th
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-Key = Hashable
+Key = Any
+"""Whatever can be a key of a dictionary."""
 Size = tuple[float, float]
 
 LAYER_GAP = 60.0
@@ -48,9 +50,7 @@ def layers(keys: Sequence[Key], arrows: Sequence[tuple[Key, Key]]) -> dict[Key, 
     """The layer of each node, from 0."""
     edges = list(dict.fromkeys((source, target) for source, target in arrows if source != target))
     against = _cut_circles(list(keys), edges)
-    return _layers(
-        list(keys), [(target, source) if (source, target) in against else (source, target) for source, target in edges]
-    )
+    return _layers(list(keys), _forward(edges, against))
 
 
 def _components(keys: list[Key], edges: list[tuple[Key, Key]]) -> list[tuple[list[Key], list[tuple[Key, Key]]]]:
@@ -75,7 +75,7 @@ def _components(keys: list[Key], edges: list[tuple[Key, Key]]) -> list[tuple[lis
 
 def _place_part(sizes: dict[Key, Size], edges: list[tuple[Key, Key]]) -> Layout:
     against = _cut_circles(list(sizes), edges)
-    forward = [(target, source) if (source, target) in against else (source, target) for source, target in edges]
+    forward = _forward(edges, against)
     layer = _layers(list(sizes), forward)
     rows = _Rows(sizes, layer, forward)
     rows.order()
@@ -121,6 +121,10 @@ def _cut_circles(keys: list[Key], edges: list[tuple[Key, Key]]) -> set[tuple[Key
             elif step not in done:
                 path[step] = iter(following[step])
     return against
+
+
+def _forward(edges: list[tuple[Key, Key]], against: set[tuple[Key, Key]]) -> list[tuple[Key, Key]]:
+    return [(target, source) if (source, target) in against else (source, target) for source, target in edges]
 
 
 def _layers(keys: list[Key], edges: list[tuple[Key, Key]]) -> dict[Key, int]:
@@ -199,7 +203,7 @@ class _Rows:
 
     def _crossings(self) -> int:
         found = 0
-        for left, right in zip(self.rows, self.rows[1:], strict=False):
+        for left, right in pairwise(self.rows):
             places = {key: index for index, key in enumerate(right)}
             passed: list[int] = []
             for key in left:
@@ -225,7 +229,7 @@ class _Rows:
                     near = self.before.get(key, []) if forth or last else []
                     near = near + (self.after.get(key, []) if not forth or last else [])
                     wanted.append(sum(self.at[other] for other in near) / len(near) if near else self.at[key])
-                gaps = [0.0, *(self._gap(above, below) for above, below in zip(row, row[1:], strict=False))]
+                gaps = [0.0, *(self._gap(above, below) for above, below in pairwise(row))]
                 for key, y in zip(row, _nearest(wanted, gaps), strict=True):
                     self.at[key] = y
 
