@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,8 @@ import pytest
 import sqlalchemy
 
 import triggers
-from tests.cli.event_logs import Log, prepare
+from tests.cli.event_logs import Log, clean_environment, prepare
 from triggers import settings
-from triggers.process import get_process
 from triggers.storages.base import forget_shared_stores
 
 
@@ -30,15 +31,16 @@ def take_settings(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.fixture(autouse=True)
-def _own_settings() -> Any:
+@pytest.fixture
+def own_settings() -> Iterator[None]:
+    """Settings of this process that are forgotten, and connections that are closed, before a database is dropped."""
     yield
     settings.reset()
     forget_shared_stores()
 
 
 @pytest.mark.slow
-def test_a_log_is_fired_by_two_processes_into_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_fired_by_two_processes_into_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_settings: None) -> None:
     """Each row once, what had to run has run with what it had to receive, and the same file once more changes nothing."""
     log = prepare(tmp_path, f"sqlite:///{tmp_path / 'log.db'}", 30)
     first = finish(log.start("--processes", "2", "--json"))
@@ -53,16 +55,20 @@ def test_a_log_is_fired_by_two_processes_into_sqlite(tmp_path: Path, monkeypatch
 @pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_killed_run_goes_on_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+def test_a_killed_run_goes_on_in_postgresql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_url: str, own_settings: None
+) -> None:
     """SIGKILL to all of its processes half-way, started again: equal to what is computed from the rows.
 
     ``TRIGGERS_EVENTLOG`` names a real log whose columns are those of ``examples/eventlog/permits.json``.
     """
     log = prepare(tmp_path, postgres_url, 200, os.environ.get("TRIGGERS_EVENTLOG"))
+    subprocess.run([sys.executable, "-m", "triggers_cli", "migrate"], cwd=tmp_path, env=clean_environment(), check=True)
     began = time.monotonic()
     killed = log.start("--processes", "2")
     events = count_of_events(postgres_url)
     wait_for(lambda: events() > len(log.rows) / 2 or killed.poll() is not None)
+    assert killed.poll() is None, killed.communicate()
     processes = [psutil.Process(killed.pid), *psutil.Process(killed.pid).children(recursive=True)]
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
@@ -70,7 +76,8 @@ def test_a_killed_run_goes_on_in_postgresql(tmp_path: Path, monkeypatch: pytest.
     half, killed_after = events(), time.monotonic() - began
     assert 0 < half < len(log.rows)
     summary = finish(log.start("--processes", "2", "--json"))
-    assert (summary["rows"], summary["fired"], summary["already_there"]) == (len(log.rows), len(log.rows) - half, half)
+    assert summary["fired"] + summary["already_there"] == summary["rows"] == len(log.rows)
+    assert summary["already_there"] >= half  # the database may still have stored what was on its way to it
     take_settings(log, monkeypatch)
     works = settle(log)
     stored = log.stored()
@@ -119,7 +126,6 @@ def settle(log: Log) -> int:
     end = time.monotonic() + 120
     while True:
         swept += triggers.sweep()
-        get_process()
         triggers.join_all()
         left = [
             f"{uid} {instance}"

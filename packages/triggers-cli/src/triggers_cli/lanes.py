@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any, NamedTuple, Protocol, Self
 
-from triggers.errors import Conflict, OutcomeUnknown, StorageError, StorageUnavailable, TriggersError
+from triggers import errors
+from triggers.errors import OutcomeUnknown, StorageUnavailable, TriggersError
 from triggers.hooks import get_hooks, hookimpl
 from triggers.manager import get_manager
 from triggers.operating import join_all
@@ -35,6 +36,16 @@ KNOWN = 100_000
 
 _ERROR = 300
 """So many characters of an error are reported; a report must fit into the pipe while the other side is writing."""
+_REFUSALS = (
+    errors.InvalidName,
+    errors.UnserializableKwargs,
+    errors.EventMismatch,
+    errors.SessionClosed,
+    errors.SessionTooLarge,
+    errors.LimitExceeded,
+    errors.UnreadableRecord,
+)
+"""What one row or one session is to blame for; with everything else no other row would fare better."""
 
 
 class Flag(Protocol):
@@ -78,7 +89,7 @@ class Report(NamedTuple):
     """Whether there were too many sessions to tell new ones from known ones."""
     refused: tuple[Refused, ...] = ()
     fatal: Exception | None = None
-    """What ended the lane: the storage does not answer."""
+    """What ended the lane: the storage does not answer, or cannot be used as it is."""
 
 
 class Firing:
@@ -109,14 +120,15 @@ class Firing:
                     forgot = self._meet(row.uid) or forgot
                     sessions += 1
                 fired += self._fire(row)
-            except (StorageUnavailable, OutcomeUnknown, Conflict) as error:
-                fatal = StorageError(str(error)) if isinstance(error, Conflict) else StorageUnavailable(str(error))
-                self.stop.set()
-                break
-            except TriggersError as error:
+            except _REFUSALS as error:
                 refused.append(Refused(row.line, row.uid, row.trigger, str(error)[:_ERROR]))
                 if self.job.stop_at_error:
                     self.stop.set()
+            except TriggersError as error:
+                unknown = isinstance(error, (StorageUnavailable, OutcomeUnknown))
+                fatal = StorageUnavailable(str(error)) if unknown else TriggersError(str(error))
+                self.stop.set()
+                break
             done += 1
         if fatal is None:
             self._catch_up()

@@ -2,55 +2,125 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
-from triggers_cli.options import attributes, existing, json_option
-from triggers_cli.output import as_json, pairs, say, table
+from triggers_cli.options import attributes, existing, json_option, label_option
+from triggers_cli.output import as_json, cut, pairs, plain, say, say_wrapped, table
+
+_RESULT = 120
+"""So many characters of a result or an error are shown."""
+_STATES = ["failed", "finalized", "cancelled", "moved", "copy"]
 
 
 @click.command()
-@click.option("--status", type=click.Choice(["failed", "finalized", "cancelled", "moved", "copy"]), help="Only those.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only those with this attribute; may be repeated.")
-@click.option("--limit", default=100, show_default=True, help="How many to look at.")
+@click.option("--status", type=click.Choice(_STATES), help="Only those; failed: those with a failed instance.")
+@label_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many to look at for a page.")
 @click.option("--cursor", help="Where the page before ended.")
+@click.option("--all", "all_", is_flag=True, help="All pages.")
 @json_option
-def sessions(status: str | None, labels: tuple[str, ...], limit: int, cursor: str | None, json_: bool) -> None:
-    """List sessions, page by page."""
+def sessions(status: str | None, labels: tuple[str, ...], limit: int, cursor: str | None, all_: bool, json_: bool) -> None:
+    r"""List sessions, page by page.
+
+    \b
+    Examples:
+      triggers sessions --status failed
+      triggers sessions --label customer=7 --label year=2026 --all
+
+    \b
+    JSON: {"uids": [uid], "sessions": [{"uid", "unresolved_tasks", "failed_instances", "instances", "touched_at",
+    "closed", "finalized_at", "attributes"}], "cursor": text or null}.
+    """
     from triggers.sessions import find_sessions
+
+    found: list[dict[str, Any]] = []
+    while True:
+        page = find_sessions(status=status, cursor=cursor, limit=limit, **attributes(labels))
+        found.extend(_described(page.uids))
+        cursor = page.cursor
+        if cursor is None or not all_:
+            break
+    if json_:
+        as_json({"uids": [entry["uid"] for entry in found], "sessions": found, "cursor": cursor})
+        return
+    if not found:
+        say("no such sessions" if cursor is None else "none on this page")
+    else:
+        table(["session", "unresolved", "failed", "instances", "last change"], [
+            [entry["uid"], entry["unresolved_tasks"], entry["failed_instances"], entry["instances"], entry["touched_at"]]
+            for entry in found
+        ])  # fmt: skip
+    if cursor is not None:
+        say(f"more: --cursor '{cursor}'")
+
+
+def _described(uids: list[str]) -> Iterator[dict[str, Any]]:
+    """What is known of each session; one that was deleted meanwhile is left out."""
+    from triggers.settings import get_settings
     from triggers.storages import storage_backends
 
-    page = find_sessions(status=status, cursor=cursor, limit=limit, **attributes(labels))
-    if json_:
-        as_json({"uids": page.uids, "cursor": page.cursor})
-        return
-    from triggers.settings import get_settings
-
-    key = get_settings().storage
-    rows = []
-    for uid in page.uids:
-        known = storage_backends.get(key, uid).metadata
+    names = ("unresolved_tasks", "failed_instances", "instances", "touched_at", "closed", "finalized_at", "attributes")
+    for uid in uids:
+        known = storage_backends.get(get_settings().storage, uid).metadata
         if known:
-            rows.append([uid, known["unresolved_tasks"], known["failed_instances"], known["instances"], known["touched_at"]])
-    table(["session", "unresolved", "failed", "instances", "last change"], rows)
-    if page.cursor:
-        say(f"more: --cursor '{page.cursor}'")
+            yield {"uid": uid, **{name: known[name] for name in names}}
 
 
 @click.command()
 @click.argument("uid")
+@click.option("--task", help="Only instances of this task.")
+@click.option("--status", help="Only instances in this status.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="How many instances; 0 shows all.")
 @json_option
-def show(uid: str, json_: bool) -> None:
-    """A session: its state, its instances, what fired."""
+def show(uid: str, task: str | None, status: str | None, limit: int, json_: bool) -> None:
+    r"""A session: its state, its instances (unresolved ones first where there are many), what fired.
+
+    \b
+    JSON: {"session": {"created_at", "touched_at", "finalized_at", "closed", "parent", "children", "attributes", "tasks",
+    "unresolved_tasks", "instances", "failed_instances", "fires", ...}, "instances": [instance], "fired": {trigger: kwargs}};
+    an instance has "name", "task", "status", "attempt", "kwargs", "result", "metadata", "created_at", "resolved_at", ...
+    """
     storage = existing(uid).storage
-    instances = list(storage)
+    instances = [
+        found for found in storage if (task is None or found.task == task) and (status is None or found.status == status)
+    ]
     if json_:
         as_json({"session": storage.metadata, "instances": instances, "fired": storage.latest_kwargs})
         return
-    pairs({"session": uid, **storage.metadata})
+    pairs({"session": uid, **{name.replace("_", " "): value for name, value in storage.metadata.items() if _says(value)}})
+    say("")
+    if limit and len(instances) > limit:
+        counts = Counter(str(found.status) for found in instances)
+        say_wrapped(", ".join(f"{number} {name}" for name, number in counts.most_common()))
+        left = len(instances) - limit
+        instances = sorted(instances, key=lambda found: (found.resolved, -found.created_at.timestamp()))[:limit]
+        say_wrapped(f"{limit} of them, unresolved and newest first; {left} more with --limit 0, or choose with --task, --status")
     table(["instance", "status", "attempt", "has received", "result"], [
-        [found.name, found.status, found.attempt, ", ".join(found.kwargs), found.result] for found in instances
+        [found.name, found.status, found.attempt, ", ".join(found.kwargs), outcome(found)] for found in instances
     ])  # fmt: skip
-    say(f"fired: {', '.join(storage.latest_kwargs) or 'nothing'}")
+    say_wrapped(f"fired: {', '.join(storage.latest_kwargs) or 'nothing'}")
+
+
+def outcome(instance: Any) -> str:
+    """The result of an instance, or why it failed."""
+    error = error_of(instance)
+    return cut(error or ("" if instance.result is None else plain(instance.result)), _RESULT)
+
+
+def error_of(instance: Any) -> str:
+    """Why an instance failed, ``ValueError: no paper``; empty where it did not."""
+    exception = instance.metadata.get("exception") if instance.status == "failed" else None
+    if not isinstance(exception, dict):
+        return ""
+    return f"{str(exception.get('type')).removeprefix('builtins.')}: {exception.get('message')}"
+
+
+def _says(value: Any) -> bool:
+    return value is not None and value != {}
 
 
 @click.command()
@@ -58,34 +128,52 @@ def show(uid: str, json_: bool) -> None:
 @click.argument("task", required=False)
 @json_option
 def explain(uid: str, task: str | None, json_: bool) -> None:
-    """Why a task, or all of a session, has not run yet."""
+    r"""Why a task, or all of a session, has not run yet.
+
+    \b
+    JSON: {"uid", "state", "tasks": [task]}, with TASK one task: {"task", "arrived", "missing", "any_of", "forbidden_by",
+    "resolved", "instances": [{"name", "status", "missing", "next_at", "line"}], "lines"}.
+    """
     found = existing(uid).explain(task)
     if json_:
         as_json(found)
     else:
-        say(str(found))
+        say_wrapped(str(found))
 
 
 @click.command()
 @click.argument("uid")
+@click.option("--limit", default=0, type=click.IntRange(0), help="Only the last so many; all by default.")
 @json_option
-def history(uid: str, json_: bool) -> None:
-    """What happened to a session, oldest first."""
-    entries = existing(uid).history()
+def history(uid: str, limit: int, json_: bool) -> None:
+    r"""What happened to a session, oldest first, as far as the setting history keeps it.
+
+    \b
+    JSON: [{"commit", "at", "kind", "subject", "detail"}]; what has the same commit was stored in one step.
+    """
+    entries = existing(uid).history()[-limit:]
     if json_:
         as_json(entries)
-    else:
-        for entry in entries:
-            say(str(entry))
+        return
+    for entry in entries:
+        say_wrapped(str(entry))
+    if not entries:
+        say("nothing is kept; the setting history says how much")
 
 
 @click.command()
 @click.argument("uid")
 @json_option
 def children(uid: str, json_: bool) -> None:
-    """The sessions that joined this one."""
+    r"""The sessions that joined this one.
+
+    \b
+    JSON: {alias: uid}.
+    """
     found = existing(uid).children()
     if json_:
         as_json(found)
-    else:
+    elif found:
         table(["alias", "session"], sorted(found.items()))
+    else:
+        say("no session has joined this one")

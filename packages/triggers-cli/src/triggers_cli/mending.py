@@ -1,41 +1,75 @@
-"""Commands that change a session: configure, replay, skip, retry-failed, cancel, delete, copy."""
+"""Commands that change a session: configure, replay, skip, cancel, finalize, delete."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from triggers_cli.options import attributes, confirm, end_of_work, existing, json_object, yes_option
-from triggers_cli.output import say
+from triggers_cli.moving import copy
+from triggers_cli.options import configuration_of, confirm, end_of_work, existing, json_object, json_option, yes_option
+from triggers_cli.output import as_json, say, say_wrapped
+from triggers_cli.retrying import retry_failed
+
+__all__ = ["cancel", "configure", "copy", "delete", "finalize", "replay", "retry_failed", "skip"]
 
 
 @click.command()
 @click.argument("uid")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file")
 @click.option("--evaluate", is_flag=True, help="Let new tasks take in what fired before.")
 @yes_option
-def configure(uid: str, file: Any, evaluate: bool, yes: bool) -> None:
-    """Add or change the tasks of a session from a JSON file (- for standard input); shows the difference first."""
+@json_option
+def configure(uid: str, file: str, evaluate: bool, yes: bool, json_: bool) -> None:
+    r"""Add or change the tasks of a session from a file (JSON, YAML, TOML; - is standard input).
+
+    Shows the difference first. A task given as null is removed.
+
+    \b
+    Example:
+      triggers configure applicant:42 tasks.json
+
+    \b
+    JSON: {"changed": true or false, "tasks": {task: {"before": directives or null, "after": directives or null}}}.
+    """
     from triggers.config import parse_configuration
     from triggers.manager import get_manager
 
-    try:
-        document = json.loads(file.read())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"no JSON: {error}", param_hint="FILE") from error
+    document = configuration_of(file, "FILE")
     parsed = parse_configuration(document)
     manager = get_manager(uid)
     known = manager.storage.tasks
+    changes: dict[str, dict[str, Any]] = {}
     for name, new in parsed.items():
-        old = known[name].document() if name in known else None
-        written = new.document() if new else None
-        if old != written:
-            say(f"- {name}: {json.dumps(old)}" if old else f"  {name} is new")
-            say(f"+ {name}: {json.dumps(written)}" if written else f"  {name} is removed")
-    confirm(f"configure session {uid!r}?", yes)
-    say("changed" if manager.update_configuration(document, evaluate=evaluate) else "nothing to change")
+        before = known[name].document() if name in known else None
+        after = new.document() if new else None
+        if before != after:
+            changes[name] = {"before": before, "after": after}
+    if not json_:
+        _say_difference(changes)
+    if changes:
+        confirm(f"configure session {uid!r}?", yes)
+    changed = manager.update_configuration(document, evaluate=evaluate)
+    end_of_work()
+    if json_:
+        as_json({"changed": changed, "tasks": changes})
+    else:
+        say("changed" if changed else "nothing to change")
+
+
+def _say_difference(changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Task by task, directive by directive: what goes and what comes."""
+    for name, change in changes.items():
+        before, after = change["before"], change["after"]
+        say(f"{name}{' is new' if before is None else ' is removed' if after is None else ''}")
+        for directive in dict.fromkeys([*(before or {}), *(after or {})]):
+            old, new = (before or {}).get(directive), (after or {}).get(directive)
+            if old != new:
+                for sign, value in (("-", old), ("+", new)):
+                    if value is not None:
+                        say_wrapped(f"  {sign} {directive}: {json.dumps(value, ensure_ascii=False)}")
 
 
 @click.command()
@@ -43,14 +77,27 @@ def configure(uid: str, file: Any, evaluate: bool, yes: bool) -> None:
 @click.argument("instance")
 @click.option("--kwargs", help="Replacement kwargs, {trigger: kwargs}, as JSON.")
 @yes_option
-def replay(uid: str, instance: str, kwargs: str | None, yes: bool) -> None:
-    """Replay a failed instance."""
+@json_option
+def replay(uid: str, instance: str, kwargs: str | None, yes: bool, json_: bool) -> None:
+    r"""Replay a failed instance.
+
+    \b
+    Example:
+      triggers replay applicant:42 t_score#0 --kwargs '{"module4Received": {"document": 18}}'
+
+    \b
+    JSON: {"replayed": instance, "instance": the new instance as in show}.
+    """
     replacement = json_object(kwargs, "--kwargs")
     manager = existing(uid)
     confirm(f"replay {instance} of session {uid!r}?", yes)
     new = manager.replay_failed_instance(instance, replacement)
     end_of_work()
-    say(str(manager.storage[new.name]))
+    found = manager.storage[new.name]
+    if json_:
+        as_json({"replayed": instance, "instance": found})
+    else:
+        say(str(found))
 
 
 @click.command()
@@ -59,93 +106,95 @@ def replay(uid: str, instance: str, kwargs: str | None, yes: bool) -> None:
 @click.option("--cascade", is_flag=True, help="Fire the task's name too.")
 @click.option("--result", help="The kwargs of that cascade, as JSON.")
 @yes_option
-def skip(uid: str, instance: str, cascade: bool, result: str | None, yes: bool) -> None:
-    """Skip a failed instance."""
+@json_option
+def skip(uid: str, instance: str, cascade: bool, result: str | None, yes: bool, json_: bool) -> None:
+    r"""Skip a failed instance.
+
+    \b
+    Example:
+      triggers skip applicant:42 t_score#0 --cascade --result '{"score": 0}'
+
+    \b
+    JSON: {"skipped": instance, "instance": the instance as in show}.
+    """
     given = json_object(result, "--result")
+    if given is not None and not cascade:
+        raise click.UsageError("--result is the kwargs of the cascade; give --cascade too")
     manager = existing(uid)
     confirm(f"skip {instance} of session {uid!r}?", yes)
     manager.skip_failed_instance(instance, cascade=cascade, result=given)
     end_of_work()
-    say(f"{instance} (skipped)")
-
-
-@click.command("retry-failed")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only in sessions with this attribute.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be replayed.")
-@yes_option
-def retry_failed(labels: tuple[str, ...], dry_run: bool, yes: bool) -> None:
-    """Replay every failed instance of every session."""
-    from triggers.manager import get_manager
-
-    found = list(_failed(labels))
-    for uid, name in found:
-        say(f"{uid} {name}")
-    if dry_run or not found:
-        say(f"{len(found)} failed instances")
-        return
-    confirm(f"replay these {len(found)}?", yes)
-    for uid, name in found:
-        get_manager(uid).replay_failed_instance(name)
-    end_of_work()
-    say(f"replayed {len(found)}")
-
-
-def _failed(labels: tuple[str, ...]) -> Any:
-    from triggers.manager import get_manager
-    from triggers.sessions import find_sessions
-
-    wanted = attributes(labels)
-    cursor = None
-    while True:
-        page = find_sessions(status="failed", cursor=cursor, limit=100, **wanted)
-        for uid in page.uids:
-            for instance in get_manager(uid).storage:
-                if instance.status == "failed":
-                    yield uid, instance.name
-        cursor = page.cursor
-        if cursor is None:
-            return
+    found = manager.storage[instance]
+    if json_:
+        as_json({"skipped": instance, "instance": found})
+    else:
+        say(str(found))
 
 
 @click.command()
 @click.argument("uid")
 @click.option("--reason", required=True, help="Kept with the session and its instances.")
 @yes_option
-def cancel(uid: str, reason: str, yes: bool) -> None:
-    """Abandon all unresolved work of a session, and close it."""
+@json_option
+def cancel(uid: str, reason: str, yes: bool, json_: bool) -> None:
+    r"""Abandon all unresolved work of a session, and close it.
+
+    \b
+    JSON: {"cancelled": uid, "abandoned": [instance]}.
+    """
     manager = existing(uid)
     confirm(f"cancel session {uid!r}?", yes)
     names = manager.cancel(reason)
-    say(f"cancelled; abandoned {len(names)} instances")
+    if json_:
+        as_json({"cancelled": uid, "abandoned": names})
+    else:
+        say(f"cancelled; abandoned {len(names)} instances")
 
 
 @click.command()
 @click.argument("uid")
 @yes_option
-def delete(uid: str, yes: bool) -> None:
-    """Delete a session, whole."""
+@json_option
+def finalize(uid: str, yes: bool, json_: bool) -> None:
+    r"""Have a session finalize: now if every task is resolved, else with its last one.
+
+    It fires sessionFinalized once, as sessions of the manager finalizing do.
+
+    \b
+    JSON: {"uid", "finalized_at": time or null, "unresolved_tasks": [task]}.
+    """
+    from triggers.manager import get_manager
+
+    storage = existing(uid).storage
+    confirm(f"have session {uid!r} finalize?", yes)
+    get_manager(uid, manager="finalizing").update_configuration({})
+    end_of_work()
+    finalized = storage.metadata["finalized_at"]
+    unresolved = storage.get_unresolved_tasks()
+    if json_:
+        as_json({"uid": uid, "finalized_at": finalized, "unresolved_tasks": unresolved})
+    elif finalized is not None:
+        say(f"finalized at {finalized:%Y-%m-%d %H:%M:%S}")
+    else:
+        say_wrapped(f"will finalize once these are resolved: {', '.join(unresolved) or 'its tasks, of which it has none'}")
+
+
+@click.command()
+@click.argument("uid")
+@yes_option
+@json_option
+def delete(uid: str, yes: bool, json_: bool) -> None:
+    r"""Delete a session, whole.
+
+    \b
+    JSON: {"uid", "deleted": true}.
+    """
     from triggers.sessions import delete_session
 
     existing(uid)
     confirm(f"delete session {uid!r} with all of its instances?", yes)
     delete_session(uid)
-    say("deleted")
-
-
-@click.command()
-@click.argument("source")
-@click.argument("target")
-@click.option("--uid", help="Only this session.")
-@yes_option
-def copy(source: str, target: str, uid: str | None, yes: bool) -> None:
-    """Copy sessions from one configured storage to another; goes on where it was broken off. Copies are inert."""
-    from triggers.sessions import copy_session, copy_sessions
-
-    confirm(f"copy {f'session {uid!r}' if uid else 'all sessions'} from {source!r} to {target!r}?", yes)
-    if uid:
-        say("copied" if copy_session(uid, source, target) else "already there")
-        return
-    report = copy_sessions(source, target)
-    say(f"copied {report.copied}, already there {report.unchanged}, refused {len(report.refused)}")
-    for refused, reason in report.refused.items():
-        say(f"  {refused}: {reason}")
+    if json_:
+        as_json({"uid": uid, "deleted": True})
+    else:
+        say("deleted")

@@ -13,6 +13,7 @@ from triggers import errors
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON document.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+label_option = click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only sessions with this attribute.")
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -1,8 +1,11 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""What the commands print: tables and lines that fit the terminal for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,10 +13,34 @@ from typing import Any
 import click
 import msgspec
 
+NARROW = 60
+"""Below so many columns a table becomes a list: one row after the other, a name and a value in each line."""
+_STYLES = {
+    "failed": "bold red",
+    "finished": "green",
+    "running": "yellow",
+    "scheduled": "yellow",
+    "abandoned": "dim",
+    "skipped": "dim",
+    "replayed": "dim",
+}
+
 
 def say(text: str) -> None:
     """One line for people."""
     click.echo(text)
+
+
+def say_wrapped(text: str) -> None:
+    """Lines for people; in a terminal those that are too long are folded at words, and go on indented."""
+    width = columns_of_terminal() if sys.stdout.isatty() else None
+    for line in text.splitlines():
+        click.echo(line if width is None else fold(line, width))
+
+
+def fold(line: str, width: int) -> str:
+    """A line in pieces of at most this width, all but the first indented."""
+    return textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=True)
 
 
 def as_json(value: Any) -> None:
@@ -21,35 +48,42 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
 
 
+def columns_of_terminal() -> int:
+    """How wide the terminal is."""
+    return shutil.get_terminal_size().columns
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table that fits the terminal; plain where the output is no terminal."""
+    """A table that fits the terminal, a list where that is narrow; without colours where the output is no terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    if console.width < NARROW and len(columns) > 2:
+        _list(console.width, columns, rows)
+        return
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=number == 0 and console.width >= 2 * NARROW)
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
     console.print(drawn)
 
 
 def pairs(values: Mapping[str, Any]) -> None:
-    """Names and values, one line each."""
+    """Names and values, one line each; long values go on under their beginning."""
     width = max(map(len, values), default=0)
+    room = columns_of_terminal() if sys.stdout.isatty() else None
     for name, value in values.items():
-        say(f"{name:<{width}}  {_plain(value)}")
+        line = f"{name:<{width}}  {plain(value)}"
+        if room is not None and len(line) > room:
+            line = textwrap.fill(line, room, subsequent_indent=" " * min(width + 2, room // 2), break_on_hyphens=False)
+        say(line)
 
 
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    return escape(_plain(value))
-
-
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value as text."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -57,3 +91,23 @@ def _plain(value: Any) -> str:
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
     return str(value)
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning and a sign that there is more."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _list(width: int, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    for first, *others in rows:
+        say(fold(plain(first), width))
+        for name, value in zip(columns[1:], others, strict=True):
+            if value not in (None, ""):
+                say(textwrap.fill(f"{name}: {plain(value)}", width, initial_indent="  ", subsequent_indent="    "))
+
+
+def _cell(value: Any) -> Any:
+    from rich.text import Text
+
+    text = plain(value)
+    return Text(text, style=_STYLES.get(text, ""))

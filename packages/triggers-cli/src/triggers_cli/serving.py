@@ -1,64 +1,92 @@
-"""Commands that serve: run, sweep, migrate."""
+"""Commands that serve a storage: run, sweep, migrate, conformance."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable
-from typing import Any
-
 import click
 
-from triggers_cli.options import end_of_work
-from triggers_cli.output import say
+from triggers_cli.options import end_of_work, json_option
+from triggers_cli.output import as_json, say
+from triggers_cli.working import run_worker
+
+__all__ = ["conformance", "migrate", "run_worker", "sweep"]
 
 
 @click.command()
-def sweep() -> None:
-    """Sweep once: deliver what was lost, end lost attempts, delete what is to go."""
+@json_option
+def sweep(json_: bool) -> None:
+    r"""Sweep once: deliver what was lost, end lost attempts, delete what is to go.
+
+    \b
+    JSON: {"handled": number of wake-ups}.
+    """
     from triggers.process import get_process
 
     handled = get_process().sweep()
     end_of_work()
-    say(f"handled {handled} wake-ups")
+    if json_:
+        as_json({"handled": handled})
+    else:
+        say(f"handled {handled} wake-ups")
 
 
 @click.command()
-def migrate() -> None:
-    """Make or upgrade the tables of the storage."""
+@json_option
+def migrate(json_: bool) -> None:
+    r"""Make or upgrade the tables of the storage.
+
+    \b
+    JSON: {"storage": key, "up_to_date": true}.
+    """
     from triggers.settings import get_settings
     from triggers.storages import storage_backends
 
     key = get_settings().storage
     storage_backends.open_store(key).setup()
-    say(f"storage {key!r} is up to date")
+    if json_:
+        as_json({"storage": key, "up_to_date": True})
+    else:
+        say(f"storage {key!r} is up to date")
 
 
-@click.command("run")
-def run_worker() -> None:
-    """Run works and sweep on threads until SIGTERM or Ctrl-C; then finish what runs."""
-    import logging
+@click.command()
+@click.argument("key")
+@click.option("-k", "only", metavar="EXPRESSION", help="Only tests whose names match, as in pytest: 's06 or s12'.")
+@json_option
+def conformance(key: str, only: str | None, json_: bool) -> None:
+    r"""Check a configured storage against the contract of stores, in place, with sessions of its own.
 
-    from triggers.manager import get_manager
-    from triggers.process import get_process
+    \b
+    Example:
+      triggers conformance redis
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    process = get_process()
-    process.use(get_manager("worker").storage)
-    process.sweeper.start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stopper(stop))
-    say(f"serving {process.settings!r}; stop with Ctrl-C")
-    while not stop.wait(0.5):
-        pass
-    say("stopping: waiting for running works")
-    process.close()
-    say("stopped")
-
-
-def _stopper(stop: threading.Event) -> Callable[[int, Any], None]:
-    def handle(number: int, frame: Any) -> None:
-        stop.set()
-
-    return handle
+    \b
+    JSON: {"key", "store", "capabilities": {name: declared}, "rules": [{"rule", "about", "passed", "failed", "not_tested"}],
+    "failed": [{"rule", "test", "reason"}], "not_tested": [{"rule", "test", "reason"}]}.
+    """
+    try:
+        from triggers.testing.__main__ import table
+        from triggers.testing.conformance.configured import check_store
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytest", "_pytest", "hypothesis"):
+            raise
+        raise click.ClickException(f"{error.name} is missing; pip install 'triggers-core[testing]'") from error
+    verdict = check_store(key, ["-k", only] if only else [])
+    if json_:
+        as_json({
+            "key": verdict.key,
+            "store": verdict.store,
+            "capabilities": verdict.capabilities,
+            "rules": [line._asdict() for line in verdict.lines],
+            **{
+                result.replace(" ", "_"): [
+                    {"rule": found.rule, "test": found.test, "reason": found.reason}
+                    for found in verdict.outcomes if found.result == result
+                ]
+                for result in ("failed", "not tested")
+            },
+        })  # fmt: skip
+    else:
+        for line in table(verdict):
+            say(line)
+    if verdict.failed:
+        raise click.exceptions.Exit(1)
