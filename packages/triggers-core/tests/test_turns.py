@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from processes import wait_until
-from triggers.turns import Turns
+from triggers.turns import Crowds, Turns
 
 
 class Queue:
@@ -138,3 +138,32 @@ def test_a_turn_that_comes_while_the_wait_is_broken_off_is_passed_on() -> None:
     behind.join(5)
     assert order == ["behind"]
     assert turns._queues == {}
+
+
+def test_who_has_just_begun_makes_way_for_who_has_tried_often() -> None:
+    """After conflicts a new operation waits longest, and each further try of one that lost waits less."""
+    crowds = Crowds()
+    for _ in range(20):
+        crowds.ended("s", 4)
+    pauses = [crowds.before_first("s"), *(crowds.after_conflict("s", tries) for tries in (1, 2, 8))]
+    assert pauses == sorted(pauses, reverse=True)
+    assert 0 < pauses[-1] < pauses[0] / 10
+
+
+def test_a_session_without_conflicts_is_forgotten() -> None:
+    """Nobody waits in a session that had its last conflict some operations ago, nor in another one."""
+    crowds = Crowds()
+    crowds.ended("s", 4)
+    assert crowds.before_first("another") == 0
+    for _ in range(20):
+        crowds.ended("s", 0)
+    assert crowds.before_first("s") == 0
+
+
+def test_crowds_are_bounded() -> None:
+    """The sessions that are remembered as crowded are limited in number; the oldest go first."""
+    crowds = Crowds()
+    for number in range(2000):
+        crowds.ended(number, 4)
+    assert crowds.conflicts(0) == 0
+    assert crowds.conflicts(1999) > 0

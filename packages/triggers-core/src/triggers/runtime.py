@@ -32,7 +32,7 @@ from triggers.remembered import RememberedViews
 from triggers.settings import Settings, get_settings
 from triggers.storages.base import BaseTriggerStorage
 from triggers.store import Capability, Change, Snapshot, Store, Want
-from triggers.turns import Turns
+from triggers.turns import Crowds, Turns
 
 R = TypeVar("R")
 
@@ -97,6 +97,7 @@ class Runtime:
         self._clients: weakref.WeakKeyDictionary[Store, str] = weakref.WeakKeyDictionary()
         self._numbers = itertools.count(1)
         self.turns = Turns()
+        self.crowds = Crowds()
         self._guard = threading.Lock()
         self.remembered = RememberedViews(self.settings.remembered_sessions)
         self._terms: tuple[Settings, Terms] | None = None
@@ -124,7 +125,13 @@ class Runtime:
         """
         key = (id(storage.store), storage.uid)
         with self.turns.turn(key, urgent=urgent):
-            return _Operation(self, storage, key, command, finalize).run()
+            operation = _Operation(self, storage, key, command, finalize)
+            if not urgent and self.crowds.conflicts(key):
+                self.pause(self.chance() * self.crowds.before_first(key))
+            try:
+                return operation.run()
+            finally:
+                self.crowds.ended(key, operation.tries)
 
     def client_of(self, store: Store) -> str:
         """This process as a client of one store object: operations through two of them do not queue up for each other."""
@@ -198,7 +205,8 @@ class _Operation(Generic[R]):
 
     def run(self) -> Decision[R]:
         """Decides on what is remembered if there is anything, else on what is loaded, until it is settled."""
-        found = self.runtime.remembered.get(self.key)
+        crowded = self.runtime.crowds.conflicts(self.key) > _TOO_CROWDED
+        found = None if crowded else self.runtime.remembered.get(self.key)
         settled = None if found is None else self._try(*found, fresh=False)
         snapshot: Snapshot | None = None
         if isinstance(settled, Snapshot):
@@ -241,9 +249,11 @@ class _Operation(Generic[R]):
         change = decision.change(token, CLIENT_SLOTS, self._expiry(decision))
         check_size(self.store, self.uid, snapshot, change, self.command.report)
         outcome_open = False
+        began = time.monotonic()
         try:
             self.store.commit(self.uid, change, snapshot.version, self.want)
         except Conflict as conflict:
+            runtime.crowds.took(time.monotonic() - began)
             runtime.remembered.forget(self.key)
             self.sent.append(_Sent(token, decision, snapshot.version, head, False))
             # After a pause that snapshot is old: in a busy session the next try would be refused again, and again.
@@ -339,13 +349,19 @@ class _Operation(Generic[R]):
                     f"found out within {self.runtime.settings.conflict_timeout:g} s (setting conflict_timeout): {error}"
                 ) from error
             raise error
-        waits = self.tries > _IMMEDIATE_TRIES or not isinstance(error, Conflict)
-        if waits:
-            self.runtime.pause(self.runtime.chance() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.tries, 10)))
-        return waits
+        crowds = self.runtime.crowds
+        if not isinstance(error, Conflict):
+            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.tries, 10))
+        elif self.tries > 1 or crowds.conflicts(self.key):
+            longest = crowds.after_conflict(self.key, self.tries)
+        else:
+            return False
+        self.runtime.pause(self.runtime.chance() * longest)
+        return True
 
 
-_IMMEDIATE_TRIES = 2
+_TOO_CROWDED = 0.5
+"""With more conflicts than this for each operation, what is remembered is not worth a try."""
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.05
 

@@ -1,12 +1,13 @@
-"""Turns: the threads of one process queue up per session, so that a process has one operation in flight on it.
+"""Turns: the threads of one process queue up per session, and processes make way for each other.
 
-That makes a client's slot in the session's head exact, and spares conflicts that a process would only have with itself.
+That a process has one operation in flight on a session makes the client's slot in the session's head exact, and spares conflicts
+that a process would only have with itself. Between processes nobody keeps a queue; see ``Crowds``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
@@ -62,3 +63,50 @@ class Turns:
             except (KeyError, ValueError):
                 pass
         self._leave(key)
+
+
+class Crowds:
+    """How many conflicts operations on a session met lately, and how long to wait for that.
+
+    Whoever has just begun waits longest, and whoever has tried often hardly at all. The other way round, as usual, the process
+    that has won goes on winning: with eight of them on one session some got nothing through for seconds.
+    """
+
+    _SESSIONS = 1000
+    _LONGEST_ROUND = 0.02
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._conflicts: OrderedDict[Hashable, float] = OrderedDict()
+        self._round = 0.001
+
+    def conflicts(self, key: Hashable) -> float:
+        """How many conflicts an operation meets, on the average of the last few."""
+        return self._conflicts.get(key, 0.0)
+
+    def before_first(self, key: Hashable) -> float:
+        """The longest pause, in seconds, before an operation begins."""
+        return 2 * self.conflicts(key) * self._round
+
+    def after_conflict(self, key: Hashable, tries: int) -> float:
+        """The longest pause, in seconds, before one that has failed ``tries`` times tries again."""
+        return max(self.conflicts(key), 1.0) * self._round / tries
+
+    def took(self, seconds: float) -> None:
+        """Notes how long a commit that met a conflict took."""
+        self._round = 0.9 * self._round + 0.1 * min(seconds, self._LONGEST_ROUND)
+
+    def ended(self, key: Hashable, conflicts: int) -> None:
+        """Notes how many conflicts an operation met."""
+        known = self._conflicts.get(key)
+        if known is None and not conflicts:
+            return
+        now = 0.8 * (known or 0.0) + 0.2 * conflicts
+        with self._guard:
+            if now < 0.05:
+                self._conflicts.pop(key, None)
+                return
+            self._conflicts[key] = now
+            self._conflicts.move_to_end(key)
+            if len(self._conflicts) > self._SESSIONS:
+                self._conflicts.popitem(last=False)
