@@ -425,6 +425,8 @@ def test_r22_the_wrong_status_is_refused(scene: Scene) -> None:
                 assert name in str(caught.value)
                 assert status in str(caught.value)
                 assert possible in str(caught.value)
+                _, _, when = str(caught.value).partition("that is possible when it is ")
+                assert set(when.split(" or ")) - {""} <= allowed, "it names a status that would not do"
     assert scene.backend.store.load(manager.uid, EVERYTHING) == before
 
 

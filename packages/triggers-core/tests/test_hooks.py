@@ -131,16 +131,21 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     """Plugins of installed distributions are loaded once; one that fails is noted and stops no other."""
 
     class Point:
-        def __init__(self, name: str, plugin: object) -> None:
-            self.name, self.plugin, self.value = name, plugin, f"{name}:plugin"
+        def __init__(self, name: str, plugin: object, value: str = "") -> None:
+            self.name, self.plugin, self.value = name, plugin, value or f"{name}:plugin"
 
         def load(self) -> object:
-            if isinstance(self.plugin, Exception):
+            if isinstance(self.plugin, BaseException):
                 raise self.plugin
             return self.plugin
 
     heard: list[str] = []
-    points = [Point("broken", ImportError("no driver")), Point("good", Notes("good", heard))]
+    points = [
+        Point("broken", ImportError("no driver")),
+        Point("leaves", SystemExit("no licence")),
+        Point("good", Notes("good", heard)),
+        Point("good", Notes("another", heard), "another:plugin"),
+    ]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points if group == "triggers.plugins" else [])
     hooks = Hooks()
     with caplog.at_level(logging.ERROR):
@@ -149,4 +154,6 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     failed(hooks)
     assert heard == ["good: t#0"]
     assert str(hooks.broken["broken"]) == "no driver"
+    assert str(hooks.broken["leaves"]) == "no licence"
+    assert "good:plugin has the same name; uninstall one" in str(hooks.broken["good (another:plugin)"])
     assert "plugin broken (broken:plugin) cannot be loaded" in caplog.text

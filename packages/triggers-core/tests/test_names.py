@@ -32,6 +32,8 @@ def test_r2_names(name: str) -> None:
 )
 def test_r2_no_names(name: object, problem: str) -> None:
     """The message says what it names, and what is wrong."""
+    with pytest.raises(InvalidName, match="the name of an event"):
+        check_name("event", name)  # type: ignore[arg-type]
     with pytest.raises(InvalidName, match="the name of a trigger") as caught:
         check_name("trigger", name)  # type: ignore[arg-type]
     assert problem in str(caught.value)

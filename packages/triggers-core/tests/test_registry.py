@@ -90,6 +90,7 @@ def test_one_key_loads_one_plugin(install: Install) -> None:
         ("absent_module:Backend", None, "ModuleNotFoundError"),
         ("some_module:Absent", MODULE.format(version=1), "AttributeError"),
         ("some_module:thing", "thing = 5", "is no class but 5"),
+        ("some_module:Backend", "raise SystemExit('no licence')", "SystemExit: no licence"),
         ("some_module:Backend", "class Backend: pass", "says no api_version of the backend interface"),
         (
             "some_module:Backend",

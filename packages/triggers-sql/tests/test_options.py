@@ -18,6 +18,7 @@ from triggers_sql import SqlStorageBackend, SqlStore, migrate
 
 REFUSED_WHEN_MADE = [
     ({"url": ""}, "option 'url'"),
+    ({"url": ""}, "option 'url' of the sql storage is a database URL, got an empty string"),
     ({"url": 7}, "option 'url' of the sql storage is a database URL, got int"),
     ({"table_prefix": "a-b"}, "option 'table_prefix'.*got 'a-b'"),
     ({"table_prefix": 'x"; DROP TABLE y; --'}, "option 'table_prefix'"),

@@ -47,7 +47,7 @@ def encode_object(value: Any, what: str, max_bytes: int | None = None) -> msgspe
     if value is None or (type(value) is dict and not value):
         return EMPTY
     if type(value) is not dict:
-        raise UnserializableKwargs(f"{what} must be an object (a dict with string keys), got {_type(value)}")
+        raise UnserializableKwargs(f"{what} must be an object (a dict with string keys), got one {_type(value)}")
     check_json(value, what)
     text = _encode(value)
     if max_bytes is not None and len(text) > max_bytes:
@@ -64,48 +64,68 @@ def check_json(value: Any, what: str) -> None:
     Raises:
         UnserializableKwargs: naming the place and the type of the first value that does not.
     """
-    _check(value, what, "$", 1)
+    problem = json_problem(value)
+    if problem is not None:
+        place, text = problem
+        raise UnserializableKwargs(f"{what}: {place} {text}")
 
 
-def _check(value: Any, what: str, place: str, depth: int) -> None:
+def json_problem(value: Any, place: str = "$") -> tuple[str, str] | None:
+    """Where the first value is that does not come back equal from every store, and what is wrong with it, or ``None``."""
+    try:
+        _check(value, place, 1)
+    except _Unfit as problem:
+        return (place if problem.place is None else problem.place), problem.text
+    return None
+
+
+class _Unfit(Exception):
+    def __init__(self, place: str | None, text: str) -> None:
+        super().__init__(place, text)
+        self.place = place
+        self.text = text
+
+
+def _check(value: Any, place: str, depth: int) -> None:
     kind = type(value)
     if kind is str:
-        _check_text(value, what, place)
+        _check_text(value, place)
     elif kind is int:
         if not INT64_MIN <= value <= INT64_MAX:
-            raise UnserializableKwargs(f"{what}: {place} is {shorten(value)}, integers must fit 64 bits; pass a string")
+            raise _Unfit(place, f"is {shorten(value)}, integers must fit 64 bits; pass a string")
     elif kind is float:
         if not math.isfinite(value):
-            raise UnserializableKwargs(f"{what}: {place} is {value}, floats must be finite; pass null or a string")
+            raise _Unfit(place, f"is {value}, floats must be finite; pass null or a string")
     elif kind is dict:
         if depth > MAX_DEPTH:
-            raise UnserializableKwargs(f"{what}: nested more than {MAX_DEPTH} levels deep")
+            raise _Unfit(None, f"is nested more than {MAX_DEPTH} levels deep")
         for key, entry in value.items():
             if type(key) is not str:
-                raise UnserializableKwargs(f"{what}: {place} has the key {shorten(key)}, which is no string but {_type(key)}")
-            _check_text(key, what, f"{place}, the key {shorten(key)}")
+                raise _Unfit(place, f"has the key {shorten(key)}, which is no string but {_type(key)}")
+            _check_text(key, f"{place}, the key {shorten(key)},")
             if entry is not None and type(entry) is not bool:
-                _check(entry, what, f"{place}.{key}", depth + 1)
+                _check(entry, f"{place}.{key}", depth + 1)
     elif kind is list:
         if depth > MAX_DEPTH:
-            raise UnserializableKwargs(f"{what}: nested more than {MAX_DEPTH} levels deep")
+            raise _Unfit(None, f"is nested more than {MAX_DEPTH} levels deep")
         for index, entry in enumerate(value):
-            _check(entry, what, f"{place}[{index}]", depth + 1)
+            _check(entry, f"{place}[{index}]", depth + 1)
     elif value is not None and kind is not bool:
-        raise UnserializableKwargs(
-            f"{what}: {place} is {_type(value)}; only JSON values come back unchanged from every storage "
-            "(dict with string keys, list, str, int, float, bool, None)"
+        raise _Unfit(
+            place,
+            f"is {_type(value)}; only JSON values come back unchanged from every storage "
+            "(dict with string keys, list, str, int, float, bool, None)",
         )
 
 
-def _check_text(text: str, what: str, place: str) -> None:
+def _check_text(text: str, place: str) -> None:
     if "\0" in text:
-        raise UnserializableKwargs(f"{what}: {place} has a NUL character, which not every storage can keep")
+        raise _Unfit(place, "has a NUL character, which not every storage can keep")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise UnserializableKwargs(f"{what}: {place} has a lone surrogate, which is no valid Unicode") from None
+            raise _Unfit(place, "has a lone surrogate, which is no valid Unicode") from None
 
 
 def _type(value: object) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from triggers.codec import check_json, decode, encode
-from triggers.errors import ConfigurationError, UnserializableKwargs
+from triggers.codec import decode, encode, json_problem
+from triggers.errors import ConfigurationError
 from triggers.names import SESSION_FINALIZED, name_problem, shorten, suggestion, task_name_problem
 
 
@@ -227,7 +227,9 @@ def _using(value: Any, place: str) -> str | dict[str, Any] | None:
         return None
     if isinstance(value, Mapping):
         if "runner" in value:
-            _run(value["runner"], f"{place}.runner")
+            problem = name_problem(value["runner"])
+            if problem:
+                raise ConfigurationError(f"the key of a runner {problem}, got {shorten(value['runner'])}", f"{place}.runner")
         return _json(dict(value), place)  # type: ignore[no-any-return]
     problem = name_problem(value)
     if problem:
@@ -306,10 +308,9 @@ def _number(value: Any, place: str, expected: str, *, above: float | None = None
 
 
 def _json(value: Any, place: str) -> Any:
-    try:
-        check_json(value, "the configuration")
-    except UnserializableKwargs as error:
-        raise ConfigurationError(str(error), place) from None
+    problem = json_problem(value, place)
+    if problem is not None:
+        raise ConfigurationError(f"the value {problem[1]}", problem[0])
     return value
 
 

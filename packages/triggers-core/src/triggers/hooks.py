@@ -93,18 +93,24 @@ class Hooks:
         self.manager = pluggy.PluginManager("triggers")
         self.manager.add_hookspecs(HookSpecs)
         self.manager.register(_Body(), "triggers-body")
-        self.broken: dict[str, Exception] = {}
+        self.broken: dict[str, BaseException] = {}
         """Entry points that could not be loaded, with the reason."""
 
     def load(self) -> None:
         """Loads the plugins of installed distributions; one that fails is noted and does not stop the others."""
         import importlib.metadata
 
+        values: dict[str, str] = {}
         for entry_point in importlib.metadata.entry_points(group=_GROUP):
-            if self.manager.get_plugin(entry_point.name) is None and not self.manager.is_blocked(entry_point.name):
+            first = values.setdefault(entry_point.name, entry_point.value)
+            if first != entry_point.value:
+                clash = f"plugin {entry_point.name} ({entry_point.value}) is not loaded: {first} has the same name"
+                self.broken[f"{entry_point.name} ({entry_point.value})"] = PluginError(f"{clash}; uninstall one of them")
+                _log.error(clash)
+            elif self.manager.get_plugin(entry_point.name) is None and not self.manager.is_blocked(entry_point.name):
                 try:
                     self.register(entry_point.load(), entry_point.name)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self.broken[entry_point.name] = error
                     _log.exception("plugin %s (%s) cannot be loaded", entry_point.name, entry_point.value)
 

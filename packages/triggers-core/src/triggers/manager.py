@@ -69,6 +69,10 @@ class TriggerManager:
         """The session's uid."""
         return self.storage.uid
 
+    def __repr__(self) -> str:
+        """The class and the storage."""
+        return f"{type(self).__name__}({self.storage!r})"
+
     def fire(self, trigger: str, kwargs: Mapping[str, Any] | None = None, *, event_id: str | None = None) -> FireResult:
         """Fires a trigger: applies it to every task that names it, and starts what is ready.
 
@@ -339,7 +343,8 @@ class TriggerManager:
                     raise illegal(name, current.status, "become running", sources(Status.RUNNING))
                 return _complete(options, Start(name, current.attempt, f"by hand {time.time_ns()}"))
             case _:
-                raise IllegalTransition(f"{name} is {current.status}; only a fire makes an instance {target}")
+                ways = "a fire or cancel_instance" if target is Status.ABANDONED else "a fire"
+                raise IllegalTransition(f"{name} is {current.status}; only {ways} makes an instance {target}")
 
 
 def _shown(decision: Decision[records.Instance]) -> TaskInstance:

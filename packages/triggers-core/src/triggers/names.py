@@ -27,7 +27,7 @@ def check_name(kind: str, name: str) -> str:
     except TypeError:  # it cannot be looked up in the cache, so it is no string
         problem = name_problem(name)
     if problem:
-        raise InvalidName(f"the name of a {kind} {problem}, got {shorten(name)}")
+        raise InvalidName(f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind} {problem}, got {shorten(name)}")
     return name
 
 

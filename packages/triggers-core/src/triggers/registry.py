@@ -158,7 +158,7 @@ class BackendRegistry(EntryPointClassRegistry[T]):
         origin = _source(entry_point)
         try:
             cls = entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind} {key!r} of {origin} cannot be imported ({entry_point.value}): {type(error).__name__}: {error}"
             ) from error

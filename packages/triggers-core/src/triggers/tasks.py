@@ -111,7 +111,7 @@ class Registered:
         self._bodies: dict[str, Body] = {}
         self._imported: set[str] = set()
         self._lock = threading.RLock()
-        self.broken: dict[str, Exception] = {}
+        self.broken: dict[str, BaseException] = {}
         """Entry points of tasks that could not be imported, with the reason."""
 
     def add(self, name: str, body: Body) -> None:
@@ -190,7 +190,7 @@ class Registered:
         for entry_point in importlib.metadata.entry_points(group=_GROUP):
             try:
                 entry_point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.broken[entry_point.name] = error
                 _log.exception("the tasks of %s (%s) cannot be imported", entry_point.name, entry_point.value)
 

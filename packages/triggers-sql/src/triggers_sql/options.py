@@ -43,7 +43,8 @@ class Options:
     def __post_init__(self) -> None:
         """Raises ``SettingsError`` for the first option that cannot be used."""
         if type(self.url) is not str or not self.url:
-            raise SettingsError(f"option 'url' of the sql storage is a database URL, got {type(self.url).__name__}; {EXAMPLES}")
+            got = "an empty string" if self.url == "" else type(self.url).__name__
+            raise SettingsError(f"option 'url' of the sql storage is a database URL, got {got}; {EXAMPLES}")
         _check_name("table_prefix", self.table_prefix, empty=True)
         if self.schema is not None:
             _check_name("schema", self.schema, empty=False)

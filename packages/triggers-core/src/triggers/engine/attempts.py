@@ -19,7 +19,7 @@ from triggers.engine.commands import Command
 from triggers.engine.decision import Replayed, Skipped
 from triggers.engine.fire import fire, fire_want
 from triggers.engine.session import Session, instance_want
-from triggers.engine.transitions import illegal, sources
+from triggers.engine.transitions import illegal
 from triggers.engine.view import HEAD_WANT
 from triggers.errors import StaleAttempt, UnknownInstance
 from triggers.instance import Status
@@ -199,7 +199,7 @@ class Report(Command[Instance]):
             )
         if instance.status is not Status.RUNNING:
             target = min(self.ends_in)
-            raise illegal(self.name, instance.status, f"become {target}", sources(target))
+            raise illegal(self.name, instance.status, f"become {target}", (Status.RUNNING,))
         logged = self.logged
         known = replace(
             instance,
