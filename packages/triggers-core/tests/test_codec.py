@@ -59,7 +59,7 @@ class Number(enum.IntEnum):
         ({"a": OrderedDict(b=1)}, "$.a is of type collections.OrderedDict"),
         ({"a": {2: 1}}, "$.a has the key 2, which is no string but of type int"),
         ({Colour.RED: 1}, "which is no string"),
-        ({"a": {"b\0": 1}}, "$.a, the key 'b\\x00', has a NUL"),
+        ({"a": {"b\0": 1}}, "$.a has the key 'b\\x00', which has a NUL"),
         ({"\udfff": 1}, "has a lone surrogate"),
         ({"a": "\ud83d"}, "$.a has a lone surrogate"),
         ([1], "kwargs must be an object (a dict with string keys), got one of type list"),

@@ -102,7 +102,7 @@ def _check(value: Any, place: str, depth: int) -> None:
         for key, entry in value.items():
             if type(key) is not str:
                 raise _Unfit(place, f"has the key {shorten(key)}, which is no string but {_type(key)}")
-            _check_text(key, f"{place}, the key {shorten(key)},")
+            _check_text(key, place, key=True)
             if entry is not None and type(entry) is not bool:
                 _check(entry, f"{place}.{key}", depth + 1)
     elif kind is list:
@@ -118,14 +118,18 @@ def _check(value: Any, place: str, depth: int) -> None:
         )
 
 
-def _check_text(text: str, place: str) -> None:
+def _check_text(text: str, place: str, *, key: bool = False) -> None:
     if "\0" in text:
-        raise _Unfit(place, "has a NUL character, which not every storage can keep")
+        raise _Unfit(place, f"{_subject(text, key)}has a NUL character, which not every storage can keep")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise _Unfit(place, "has a lone surrogate, which is no valid Unicode") from None
+            raise _Unfit(place, f"{_subject(text, key)}has a lone surrogate, which is no valid Unicode") from None
+
+
+def _subject(text: str, key: bool) -> str:
+    return f"has the key {shorten(text)}, which " if key else ""
 
 
 def _type(value: object) -> str:
