@@ -114,7 +114,9 @@ def tests(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", *arguments)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *arguments)
+    # Processes that tests start in folders of their own measure into the same place.
+    measured = {"COVERAGE_FILE": str(ROOT / ".coverage")}
+    session.run("coverage", "run", "-m", "pytest", *arguments, env=measured)
     # Processes that tests kill leave half a file, which is left out with a complaint.
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report")

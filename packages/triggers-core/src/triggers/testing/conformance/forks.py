@@ -16,9 +16,13 @@ PATIENCE = 60.0
 
 
 def in_fork(
-    in_child: Callable[[], object], in_parent: Callable[[], object] = lambda: None, *, patience: float = PATIENCE
+    in_child: Callable[[], object],
+    in_parent: Callable[[], object] = lambda: None,
+    *,
+    patience: float = PATIENCE,
+    ends_with: int = 0,
 ) -> None:
-    """Forks; fails if the child fails or hangs."""
+    """Forks; fails if the child fails or hangs, or ends with another code."""
     reads, writes = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -39,7 +43,7 @@ def in_fork(
     finally:
         code = _wait(pid, patience)
     with os.fdopen(reads, "rb") as said:
-        assert code == 0, f"the forked child failed ({code}):\n{said.read().decode()}"
+        assert code == ends_with, f"the forked child failed ({code}):\n{said.read().decode()}"
 
 
 def _wait(pid: int, patience: float) -> int:

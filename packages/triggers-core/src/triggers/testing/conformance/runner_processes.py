@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from triggers.instance import Status
@@ -47,16 +48,17 @@ class RunnerProcesses(RunnerKit):
             not_tested("declares no capability AT_LEAST_ONCE")
         if self.in_caller:
             not_tested("its works run in the thread that fires")
-        manager = trial.session({"t": {"after": ["go"], "run": works.NOTE}})
+        # The work takes so long that the dying process cannot end it, in case it begins it.
+        manager = trial.session({"t": {"after": ["go"], "run": works.SLEEP}}, seconds=1)
 
         def fire_and_die() -> None:
             configure(redeliver_after=_NEVER)
             manager.fire("go")
-            os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        in_fork(fire_and_die)
+        in_fork(fire_and_die, ends_with=-signal.SIGKILL)
         assert trial.resolved(manager).status is Status.FINISHED
-        assert trial.noted(manager) == [("t#0", 1, "ran")]
+        assert trial.noted(manager) == [("t#0", 1, "began"), ("t#0", 1, "ended")]
 
     def test_rn13_a_fork_goes_on_by_itself(self, trial: Trial) -> None:
         """After a fork, child and parent both have works run, also where the runner was used before.
