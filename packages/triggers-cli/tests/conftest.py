@@ -19,7 +19,7 @@ from triggers_cli.__main__ import run
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Runs commands in this process, in an empty folder, with settings of their own."""
-    for variable in [name for name in os.environ if name.startswith("TRIGGERS_")]:
+    for variable in [name for name in os.environ if name.startswith("TRIGGERS_") and "_TEST_" not in name]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")

@@ -95,7 +95,7 @@ def test_what_changes_something_asks(folder: Path) -> None:
         (["replay", "s1", "t_good#9", "--yes"], 1, "no instance 't_good#9'"),
         (["--storage", "cloud", "sessions"], 1, "no storage has the key 'cloud'"),
         (["--settings", "gone.toml", "sessions"], 1, "gone.toml cannot be read"),
-        (["lint", "triggers.toml"], 1, "no JSON"),
+        (["lint", "triggers.toml"], 1, "a task is an object of directives"),
         (["configure", "s1", "gone.json", "--yes"], 2, "gone.json"),
     ],
 )
@@ -116,8 +116,8 @@ def test_a_storage_that_does_not_answer_is_exit_code_3(folder: Path) -> None:
 def test_doctor_says_what_loads_and_answers(folder: Path) -> None:
     """All registered backends, and what the configured one can do."""
     found = json.loads(call(folder, "doctor", "--json").stdout)
-    assert found["storage"]["answers"] == "yes"
-    assert "DUE" in found["storage"]["capabilities"]
+    assert found["storages"][0]["answers"] is True
+    assert "DUE" in found["storages"][0]["capabilities"]
     assert {"memory", "sql"} <= {entry["key"] for entry in found["plugins"] if entry["kind"] == "storage"}
     assert "geheim" not in call(folder, "doctor").stdout
 

@@ -68,6 +68,21 @@ class Publisher:
             self._give_back(producer)
             return
 
+    def probe(self) -> None:
+        """Connects to the broker, and leaves it again.
+
+        Raises:
+            RunnerUnavailable: it does not answer.
+        """
+        producer = self._connect()
+        connection = producer.connection
+        try:
+            connection.default_channel  # noqa: B018 - making it connects
+        except _errors(producer) as error:
+            raise RunnerUnavailable(f"the broker {connection.as_uri()} does not answer: {error}") from error
+        finally:
+            _drop(producer)
+
     def close(self) -> None:
         """Closes the idle connections."""
         while self._idle:

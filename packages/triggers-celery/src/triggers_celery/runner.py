@@ -94,6 +94,16 @@ class CeleryTaskRunner(BaseTaskRunner):
             options["countdown"] = delay
         publisher.send(delivery.run, delivery.message(), task_id_of(delivery), **options)
 
+    def probe(self) -> None:
+        """Connects to the broker once, unless Celery is set to be eager.
+
+        Raises:
+            RunnerUnavailable: it does not answer.
+            SettingsError: no Celery application was found.
+        """
+        if not self.publisher.app.conf.task_always_eager:
+            self.publisher.probe()
+
     def close(self) -> None:
         """Closes the connections to the broker; workers go on."""
         if self._publisher is not None:

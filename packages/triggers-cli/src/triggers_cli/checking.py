@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from triggers_cli.options import json_option
@@ -9,18 +11,54 @@ from triggers_cli.output import as_json, pairs, say, table
 
 
 @click.command()
+@click.option("--timeout", default=5.0, show_default=True, help="Seconds that a storage or a broker may take to answer.")
 @json_option
-def doctor(json_: bool) -> None:
-    """What is installed, what loads, whether the storage answers, and what it promises."""
+def doctor(timeout: float, json_: bool) -> None:
+    """What is installed and loads, whether storages and brokers answer, what they promise, and whether sweeps are late.
+
+    The exit code is 0 if all is well, 3 if a storage does not answer, and 1 if something else is broken.
+
+    \b
+    Examples:
+      triggers doctor
+      triggers doctor --timeout 2 --json
+    """  # noqa: D301 - click wants the backspace itself
     from triggers_cli.checkup import checkup
 
-    found = checkup()
+    found = checkup(timeout)
     if json_:
         as_json(found)
     else:
-        table(["kind", "key", "state", "from"], [[p["kind"], p["key"], p["state"], p["origin"]] for p in found["plugins"]])
-        pairs(found["storage"])
-        for warning in found["warnings"]:
-            say(f"warning: {warning}")
+        _print(found)
     if not found["healthy"]:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(1 if all(storage["answers"] for storage in found["storages"]) else 3)
+
+
+def _print(found: dict[str, Any]) -> None:
+    pairs(found["versions"])
+    say("")
+    table(["kind", "key", "state", "from"], [[p["kind"], p["key"], p["state"], p["origin"]] for p in found["plugins"]])
+    for storage in found["storages"]:
+        say(f"storage {storage['storage']}{' (default)' if storage['default'] else ''}: {_answer(storage)}")
+        if storage["answers"]:
+            facts = {"can": ", ".join(storage["capabilities"]) or "load, commit, delete", **storage["promises"]}
+            facts["sweep"] = _sweep(storage["sweep"])
+            pairs({f"  {name}": text for name, text in facts.items()})
+    for runner in found["runners"]:
+        say(f"runner {runner['runner']}{' (default)' if runner['default'] else ''}: {_answer(runner)}")
+    for warning in found["warnings"]:
+        say(f"warning: {warning}")
+    say("all is well" if found["healthy"] else "something is broken")
+
+
+def _answer(found: dict[str, Any]) -> str:
+    return f"answers in {found['seconds']:.3f} s" if found["answers"] else f"broken: {found['problem']}"
+
+
+def _sweep(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "cannot be told"
+    from triggers_cli.overdue import Overdue
+
+    late = Overdue(**found)
+    return f"{late.sentence()} ({'on time' if late.on_time else 'late'})"

@@ -1,56 +1,175 @@
-"""What ``triggers doctor`` finds out."""
+"""What ``triggers doctor`` finds out: what is installed and loads, what answers in time, and what is overdue."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from triggers.errors import TriggersError
 from triggers.hooks import get_hooks
 from triggers.manager import trigger_managers
+from triggers.process import get_process
 from triggers.registry import BackendRegistry
 from triggers.runners import task_runners
+from triggers.runtime import utc_now
 from triggers.settings import get_settings, redact
 from triggers.storages import storage_backends
-from triggers.store import Capability, Want
+from triggers.store import Capability, Store, Want
+from triggers_cli.overdue import overdue
+
+_LIBRARIES = ("celery", "kombu", "msgspec", "pluggy", "phx-class-registry", "redis", "SQLAlchemy")
 
 
-def checkup() -> dict[str, Any]:
-    """Everything, as JSON: ``plugins``, ``storage``, ``warnings``, ``healthy``."""
-    plugins = [entry for registry in (storage_backends, task_runners, trigger_managers) for entry in _plugins(registry)]
-    plugins.extend(
-        {"kind": "plugin", "key": name, "state": f"broken: {error}", "origin": ""} for name, error in get_hooks().broken.items()
+def checkup(timeout: float) -> dict[str, Any]:
+    """Everything, as JSON: ``versions``, ``plugins``, ``storages``, ``runners``, ``warnings``, ``healthy``.
+
+    Args:
+        timeout: how long, in seconds, a storage or a broker may take to answer.
+    """
+    settings = get_settings()
+    plugins = [entry for registry in (storage_backends, task_runners, trigger_managers) for entry in _classes(registry)]
+    plugins += [*_plugins(), *_tasks()]
+    keys = list(dict.fromkeys([settings.storage, *settings.storages]))
+    runner_keys = list(dict.fromkeys([settings.runner, *settings.runners]))
+    asked = _ask(
+        {
+            **{f"storage {key}": functools.partial(_storage, key) for key in keys},
+            **{f"runner {key}": functools.partial(_runner, key) for key in runner_keys},
+        },
+        timeout,
     )
-    storage, warnings = _storage()
-    healthy = storage["answers"] == "yes" and all(entry["state"] == "loads" for entry in plugins)
-    return {"plugins": plugins, "storage": storage, "warnings": warnings, "healthy": healthy}
+    storages = [
+        {
+            "storage": key,
+            "default": key == settings.storage,
+            "options": redact(dict(settings.options_of(key))),
+            **asked[f"storage {key}"],
+        }
+        for key in keys
+    ]
+    runners = [{"runner": key, "default": key == settings.runner, **asked[f"runner {key}"]} for key in runner_keys]
+    warnings = [f"storage {found['storage']}: {text}" for found in storages for text in found.get("warnings", ())]
+    answering = all(found["answers"] for found in [*storages, *runners])
+    return {
+        "versions": _versions(),
+        "plugins": plugins,
+        "storages": storages,
+        "runners": runners,
+        "warnings": warnings,
+        "healthy": answering and all(entry["state"] == "loads" for entry in plugins),
+    }
 
 
-def _plugins(registry: BackendRegistry[Any]) -> list[dict[str, str]]:
-    found = []
+def _ask(questions: dict[str, Callable[[], dict[str, Any]]], timeout: float) -> dict[str, dict[str, Any]]:
+    """The answers to all questions, asked at once, each within the time; later ones are not waited for."""
+    answers: dict[str, dict[str, Any]] = {}
+
+    def ask(name: str) -> None:
+        began = time.monotonic()
+        try:
+            answers[name] = {"answers": True, "seconds": 0.0, **questions[name]()}
+        except TriggersError as error:
+            answers[name] = {"answers": False, "problem": redact(str(error))}
+        except Exception as error:
+            answers[name] = {"answers": False, "problem": redact(f"{type(error).__name__}: {error}")}
+        answers[name]["seconds"] = round(time.monotonic() - began, 3)
+
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in questions]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0.0))
+    late = {"answers": False, "problem": f"no answer within {timeout:g} s", "seconds": timeout}
+    return {name: answers.get(name, late) for name in questions}
+
+
+def _storage(key: str) -> dict[str, Any]:
+    store = storage_backends.open_store(key)
+    store.load("triggers doctor", Want(frozenset({("session", "head")})))
+    capabilities = [capability.name for capability in Capability if capability in store.capabilities]
+    return {
+        "capabilities": capabilities,
+        "promises": dict(store.promises()),
+        "warnings": [*store.warnings(), *_sweep_warnings(store)],
+        "sweep": _sweep(store),
+    }
+
+
+def _sweep(store: Store) -> dict[str, Any] | None:
+    """What is overdue, or ``None`` where the storage cannot say."""
+    return overdue(store, utc_now(), get_settings().sweep_interval)._asdict() if Capability.DUE in store.capabilities else None
+
+
+def _sweep_warnings(store: Store) -> Iterator[str]:
+    if Capability.DUE not in store.capabilities:
+        yield "it cannot list what is due, so lost work is recovered only in sessions that are touched"
+        return
+    found = overdue(store, utc_now(), get_settings().sweep_interval)
+    if not found.on_time:
+        yield (
+            f"{found.sentence()}: no sweep runs, or none has the runner and the works that are needed; "
+            "start a worker (triggers run, celery worker), or sweep by hand (triggers sweep)"
+        )
+
+
+def _runner(key: str) -> dict[str, Any]:
+    get_process().runners.get(key).probe()
+    return {}
+
+
+def _classes(registry: BackendRegistry[Any]) -> Iterator[dict[str, str]]:
     for key in registry.keys():  # noqa: SIM118 - a registry is iterated by keys, which imports nothing
         try:
-            loaded = registry.get_class(key)
-            state, module = "loads", loaded.__module__
+            registry.get_class(key)
         except TriggersError as error:
-            state, module = f"broken: {error}", ""
-        found.append({"kind": registry.kind, "key": key, "state": state, "origin": _distribution(module)})
-    return found
+            yield _entry(registry.kind, key, f"broken: {error}", _origins(registry.entry_points().get(key, [])))
+        else:
+            yield _entry(registry.kind, key, "loads", _origins(registry.entry_points().get(key, [])))
 
 
-def _distribution(module: str) -> str:
-    package = module.partition(".")[0]
-    names = importlib.metadata.packages_distributions().get(package, [])
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in dict.fromkeys(names))
+def _plugins() -> Iterator[dict[str, str]]:
+    hooks = get_hooks()
+    found = {entry_point.name: entry_point for entry_point in importlib.metadata.entry_points(group="triggers.plugins")}
+    for name, plugin in hooks.manager.list_name_plugin():
+        if name != "triggers-body" and plugin is not None:
+            yield _entry("plugin", name, "loads", _origins([found[name]] if name in found else []))
+    for name, error in hooks.broken.items():
+        yield _entry("plugin", name, f"broken: {type(error).__name__}: {error}", _origins([found[name]] if name in found else []))
 
 
-def _storage() -> tuple[dict[str, str], list[str]]:
-    key = get_settings().storage
-    facts = {"storage": key, "options": str(redact(dict(get_settings().options_of(key))))}
+def _tasks() -> Iterator[dict[str, str]]:
+    from triggers.tasks import registered
+
     try:
-        store = storage_backends.open_store(key)
-        store.load("triggers doctor", Want(frozenset({("session", "head")})))
-    except TriggersError as error:
-        return {**facts, "answers": f"no: {redact(str(error))}"}, []
-    can = [capability.name or "" for capability in Capability if capability in store.capabilities]
-    return {**facts, "answers": "yes", "capabilities": ", ".join(can) or "none", **store.promises()}, list(store.warnings())
+        registered.names()
+    except Exception as error:
+        yield _entry("tasks", ", ".join(get_settings().tasks), f"broken: {error}", "")
+    else:
+        for module in get_settings().tasks:
+            yield _entry("tasks", module, "loads", "")
+    for name, reason in registered.broken.items():
+        yield _entry("tasks", name, f"broken: {type(reason).__name__}: {reason}", "")
+
+
+def _entry(kind: str, key: str, state: str, origin: str) -> dict[str, str]:
+    return {"kind": kind, "key": key, "state": state, "origin": origin}
+
+
+def _origins(entry_points: list[importlib.metadata.EntryPoint]) -> str:
+    """The distributions that they come with; what was registered in this process has none."""
+    return ", ".join(f"{entry.dist.name} {entry.dist.version}" for entry in entry_points if entry.dist is not None)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.name
+        if name.startswith("triggers-") or name.lower() in {library.lower() for library in _LIBRARIES}:
+            found[name] = distribution.version
+    return {"python": found.pop("python"), **dict(sorted(found.items()))}

@@ -113,6 +113,13 @@ class BaseTaskRunner(abc.ABC):
         """Whether what it delivers can be performed: by default, whether this process has a body of this name."""
         return registered.has(run)
 
+    def probe(self) -> None:
+        """Asks whether what carries its deliveries answers, for ``triggers doctor``; by default there is nothing to ask.
+
+        Raises:
+            RunnerUnavailable: it does not.
+        """
+
     def join_all(self, timeout: float | None = None) -> bool:
         """Waits for all running work and its cascades, as far as it runs in this process; returns whether it has ended."""
         return True
