@@ -1,15 +1,19 @@
-"""Writes the parts of the manual that come from the code: the status table with its picture, the settings, the hooks."""
+"""Writes the parts of the manual that come from the code: the status table with its picture, settings, hooks, commands."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import textwrap
 from pathlib import Path
+
+import click
 
 from triggers import hooks, settings
 from triggers.engine.transitions import TRANSITIONS
 from triggers.instance import RESOLVED, Status
+from triggers_cli.frame import command_line
 
 FOLDER = Path(__file__).parent / "_generated"
 _PLACES = {
@@ -36,6 +40,7 @@ def write_all() -> None:
     (FOLDER / "status.md").write_text(status_table(), encoding="utf-8")
     (FOLDER / "settings.md").write_text(settings_table(), encoding="utf-8")
     (FOLDER / "hooks.md").write_text(hooks_table(), encoding="utf-8")
+    (FOLDER / "commands.md").write_text(command_reference(), encoding="utf-8")
 
 
 def status_table() -> str:
@@ -99,6 +104,47 @@ def hooks_table() -> str:
             arguments = ", ".join(list(inspect.signature(function).parameters)[1:])
             rows.append(f"| `{name}({arguments})` | {inspect.getdoc(function)} |")
     return "\n".join(["| hook | called when |", "| --- | --- |", *rows, ""])
+
+
+def command_reference() -> str:
+    """Each command with its usage, its help and its options."""
+    context = click.Context(command_line, info_name="triggers")
+    parts = []
+    for name in sorted(command_line.commands):
+        command = command_line.commands[name]
+        inner = click.Context(command, parent=context, info_name=name)
+        usage = " ".join(["triggers", name, *command.collect_usage_pieces(inner)])
+        parts += [f"### {name}", "", "```text", usage, "```", "", *_help_of(command), *_options_of(command, inner), ""]
+    return "\n".join(parts)
+
+
+def _help_of(command: click.Command) -> list[str]:
+    lines = []
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if not paragraph.startswith("\b"):
+            lines += [_plain(" ".join(paragraph.split())), ""]
+            continue
+        first, *rest = paragraph.removeprefix("\b\n").splitlines()
+        if first.endswith(":") and rest:
+            lines += [_plain(first), ""]
+        else:
+            rest = [first, *rest]
+        lines += ["```text" if rest[0] == first else "```sh", textwrap.dedent("\n".join(rest)), "```", ""]
+    return lines
+
+
+def _options_of(command: click.Command, context: click.Context) -> list[str]:
+    rows = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and record[1] and "--help" not in record[0]:
+            name, text = (part.replace("|", "\\|") for part in (record[0], _plain(record[1])))
+            rows.append(f"| `{name}` | {text} |")
+    return ["| option | |", "| --- | --- |", *rows, ""] if rows else []
+
+
+def _plain(text: str) -> str:
+    return "".join("\\" + sign if sign in "*<>`{}[]" else sign for sign in text)
 
 
 def _attribute_texts(owner: type) -> dict[str, str]:

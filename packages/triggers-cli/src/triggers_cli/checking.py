@@ -22,6 +22,16 @@ def doctor(timeout: float, json_: bool) -> None:
     Examples:
       triggers doctor
       triggers doctor --timeout 2 --json
+
+    \b
+    JSON: {"healthy", "versions": {distribution: version},
+      "plugins": [{"kind", "key", "state": "loads" or "broken: …", "origin"}],
+      "storages": [{"storage", "default", "options", "answers", "seconds",
+        and if it answers "capabilities": […], "promises": {…}, "warnings": […],
+          "sweep": {"on_time", "due", "oldest_seconds", "allowed_seconds"} or null,
+        else "problem"}],
+      "runners": [{"runner", "default", "answers", "seconds", "problem"}],
+      "warnings": […]}
     """  # noqa: D301 - click wants the backspace itself
     from triggers_cli.checkup import checkup
 

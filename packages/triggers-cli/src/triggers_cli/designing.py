@@ -27,6 +27,12 @@ def lint(files: tuple[Any, ...], form: str | None, strict: bool, json_: bool) ->
     Examples:
       triggers lint workflow.json more/*.yaml
       triggers lint --strict --json workflow.toml
+
+    \b
+    JSON: {"errors": number, "warnings": number, "unchecked": reason or null,
+      "files": [{"file", "problems": [{"line", "place": "$.t_score.after[1]",
+        "severity": "error" or "warning", "message", "code": "syntax", "duplicate",
+        "configuration", "circle", "unreachable", "unless", "run" or "using"}]}]}
     """  # noqa: D301 - click wants the backspace itself
     from triggers_cli.documents import read_document
     from triggers_cli.linting import KnownNames, problems_of
@@ -60,6 +66,9 @@ def init(folder: Path, json_: bool) -> None:
     Examples:
       triggers init
       triggers init survey
+
+    \b
+    JSON: {"written": [files], "next": [commands]}
     """  # noqa: D301 - click wants the backspace itself
     from triggers_cli import starting
 

@@ -32,6 +32,10 @@ def graph(file: Any, uid: str | None, form: str | None, json_: bool, output: Pat
       triggers graph workflow.json
       triggers graph workflow.yaml -o workflow.svg
       triggers graph --session applicant:42 -o now.svg
+
+    \b
+    JSON: {"nodes": [{"key", "name", "kind": "task" or "trigger", "note", "status"}],
+      "arrows": [{"source": key, "target": key, "kind": "after", "andEvery" or "unless"}]}
     """  # noqa: D301 - click wants the backspace itself
     if (file is None) == (uid is None):
         raise click.UsageError("Name a FILE, or a session with --session UID.")
