@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import multiprocessing
 import signal
@@ -237,6 +238,30 @@ def test_closing_has_a_limit(gate: Gate, caplog: pytest.LogCaptureFixture, monke
     gate.open.set()
     monkeypatch.undo()
     reset()
+
+
+def test_ctrl_c_in_a_fire_does_not_lock_the_runner(gate: Gate) -> None:
+    """However unlucky its moment: a lock that stays behind would hold up the end of the process."""
+
+    def interrupts(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name != "__enter__" or frame.f_locals["self"] is not gate.runner._changed:
+            return None
+        if event == "return":
+            raise KeyboardInterrupt
+        return interrupts
+
+    gate.open.set()
+    before = sys.gettrace()
+    sys.settrace(interrupts)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            gate.runner.deliver(delivery())
+    finally:
+        sys.settrace(before)
+    others = threading.Thread(target=gate.runner.join_all, args=(10,), daemon=True)
+    others.start()
+    others.join(10)
+    assert not others.is_alive(), "the runner is locked"
 
 
 def test_after_a_fork_it_starts_anew(made: Bench) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +22,7 @@ from tests.servers.client import OwnServer
 from triggers.errors import Conflict, OutcomeUnknown, StorageError, StorageUnavailable
 from triggers.store import ABSENT, EVERYTHING, Change, Record, Want
 from triggers_sql import SqlStore
+from triggers_sql.forking import Gate
 
 
 def count(store: SqlStore, uid: str, times: int, name: str) -> None:
@@ -90,6 +93,30 @@ def test_a_child_that_closes_ends_no_connection_of_its_parent(server_url: str, o
 
     assert in_forked_child(child) == 0
     assert store.connections.read(identity) == before
+
+
+def test_ctrl_c_does_not_lock_the_gate() -> None:
+    """However unlucky its moment: work on SQLite files goes on in the other threads."""
+    gate = Gate(lambda: None, 1.0)
+
+    def interrupts(frame: Any, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name != "__enter__" or frame.f_locals["self"] is not gate._changed:
+            return None
+        if event == "return":
+            raise KeyboardInterrupt
+        return interrupts
+
+    before = sys.gettrace()
+    sys.settrace(interrupts)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            gate.enter()
+    finally:
+        sys.settrace(before)
+    other = threading.Thread(target=gate.enter, daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive(), "the gate is locked"
 
 
 def test_a_fork_waits_for_running_work_on_sqlite(tmp_path: Path, open_store: OpenStore) -> None:

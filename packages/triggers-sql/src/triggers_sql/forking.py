@@ -21,21 +21,23 @@ class Gate:
     def __init__(self, empty: Callable[[], None], patience: float) -> None:
         self._empty = empty
         self._patience = patience
-        self._changed = threading.Condition(threading.Lock())
+        # Entered as a plain lock: entering a condition runs Python code, in which Ctrl-C would leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
         _gates.add(self)
 
     def enter(self) -> None:
         """Waits while a fork is under way."""
-        with self._changed:
+        with self._lock:
             while self._closed:
                 self._changed.wait()
             self._inside += 1
 
     def leave(self) -> None:
         """The work is done and its connection is back in the pool, or closed."""
-        with self._changed:
+        with self._lock:
             self._inside -= 1
             if self._closed:
                 self._changed.notify_all()
@@ -43,7 +45,7 @@ class Gate:
     def close(self) -> None:
         """Before a fork. Gives up waiting after a while: somebody may fork in the middle of an operation."""
         end = time.monotonic() + self._patience
-        with self._changed:
+        with self._lock:
             self._closed = True
             while self._inside and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
@@ -51,7 +53,7 @@ class Gate:
 
     def open(self) -> None:
         """After a fork, in the parent."""
-        with self._changed:
+        with self._lock:
             self._closed = False
             self._changed.notify_all()
 

@@ -47,7 +47,9 @@ class ThreadingTaskRunner(BaseTaskRunner):
         atexit.register(_close, weakref.ref(self))
 
     def _start(self) -> None:
-        self._changed = threading.Condition()
+        # Entered as a plain lock: entering a condition runs Python code, in which Ctrl-C would leave it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._ready: deque[Delivery] = deque()
         self._delayed: list[tuple[float, int, Delivery]] = []
         self._known: set[tuple[int, str]] = set()
@@ -61,7 +63,7 @@ class ThreadingTaskRunner(BaseTaskRunner):
 
     def deliver(self, delivery: Delivery) -> None:
         """Queues the attempt; one that is queued or delayed already is not queued twice."""
-        with self._changed:
+        with self._lock:
             if self._closed or _mark(delivery) in self._known:
                 return
             self._known.add(_mark(delivery))
@@ -85,12 +87,12 @@ class ThreadingTaskRunner(BaseTaskRunner):
         Returns:
             Whether nothing is left.
         """
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self._done(delayed), timeout)
 
     def close(self) -> None:
         """Drops what has not started (it stays in the storage) and waits for what runs, ``shutdown_timeout`` at most."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._ready.clear()
             self._delayed.clear()
@@ -117,7 +119,7 @@ class ThreadingTaskRunner(BaseTaskRunner):
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 self._idle += 1
                 self._changed.wait_for(lambda: self._ready or self._closed)
                 self._idle -= 1
@@ -131,7 +133,7 @@ class ThreadingTaskRunner(BaseTaskRunner):
             except BaseException:
                 _log.exception("%s of session %r could not be performed", delivery.name, delivery.uid)
             finally:
-                with self._changed:
+                with self._lock:
                     self._running -= 1
                     self._changed.notify_all()
 
@@ -148,7 +150,7 @@ class ThreadingTaskRunner(BaseTaskRunner):
             self._timer.start()
 
     def _wait_for_cooldowns(self) -> None:
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 now = self.clock().timestamp()
                 while self._delayed and self._delayed[0][0] <= now:
