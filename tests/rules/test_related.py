@@ -129,6 +129,23 @@ def test_r30_a_delivery_that_is_repeated_changes_nothing(scene: Scene) -> None:
     other.close()
 
 
+def test_r30_a_join_that_broke_off_and_is_refused_by_then(scene: Scene) -> None:
+    """A child whose parent has declared its children complete meanwhile goes on alone, instead of trying for ever."""
+    father, child = scene.configured({"t": {"after": ["*.x"], "run": "w"}}), scene.configured({})
+    store = Mortal(scene.backend.store)
+    store.commits_left = 1
+    process = scene.another_process()
+    with pytest.raises(Dies):
+        TriggerManager(scene.backend.storage_class(child.uid, store=store), process=process).join(father.uid, alias="c")
+    process.close()
+    assert father.children_complete()
+    child.fire("x")
+    assert outbox(scene, child) == []
+    assert child.storage.metadata["parent"] is None
+    assert fired(father) == ["*.x"], "of no children, all have fired it"
+    assert father.children() == {}
+
+
 def undelivered(scene: Scene, child: TriggerManager, trigger: str) -> None:
     """Fires in a process that dies after the commit."""
     store = Mortal(scene.backend.store)

@@ -86,8 +86,8 @@ def forward(process: Process, child: BaseTriggerStorage) -> int:
                     parent.uid,
                     link.alias,
                 )
-        if not link.confirmed:
-            _register(process, child, parent, link)
+        if not (link.confirmed or _admitted(process, child, parent, link)):
+            return delivered
         if not _deliver(process, child, parent, link, arrivals):
             return delivered
         process.runtime.execute(child, DropParcels(numbers))
@@ -104,6 +104,17 @@ def open_related(session: BaseTriggerStorage, key: str, uid: str) -> BaseTrigger
 def _register(process: Process, child: BaseTriggerStorage, parent: BaseTriggerStorage, link: Link) -> None:
     process.runtime.execute(parent, RegisterChild(child.uid, child.key, link.alias, link.mark))
     process.runtime.execute(child, ConfirmLink(link.mark))
+
+
+def _admitted(process: Process, child: BaseTriggerStorage, parent: BaseTriggerStorage, link: Link) -> bool:
+    """Ends a join that broke off before the parent knew of it; a child that the parent refuses goes on alone."""
+    try:
+        _register(process, child, parent, link)
+    except RelationError as error:
+        _log.warning("session %r does not become a child of session %r: %s", child.uid, parent.uid, error)
+        process.runtime.execute(child, Unlink(link.mark))
+        return False
+    return True
 
 
 def _deliver(
