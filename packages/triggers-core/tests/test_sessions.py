@@ -20,12 +20,12 @@ from triggers.manager import TriggerManager
 from triggers.process import get_process
 from triggers.sessions import activate_session, copy_session, copy_sessions, find_sessions, move_session
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
-from triggers.store import ABSENT, EVERYTHING, Capability, Change, Record, Want
+from triggers.store import ABSENT, EVERYTHING, Capability, Change, Record, Store, Want
 
 pytestmark = pytest.mark.usefixtures("trigger_isolation")
 
 
-def place(uid: str = "any", store: MemoryStore | None = None) -> MemoryStorageBackend:
+def place(uid: str = "any", store: Store | None = None) -> MemoryStorageBackend:
     """A handle on a store of its own."""
     return MemoryStorageBackend(uid, store=store or MemoryStore())
 
