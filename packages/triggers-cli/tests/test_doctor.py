@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 
 import pytest
 
+import triggers
 from calling import Call, environment, in_terminal
+from triggers import settings
 from triggers.hooks import get_hooks
 from triggers.records import to_microseconds
 from triggers.storages.memory import MemoryStore
 from triggers.store import ABSENT, Change, Record, Want
-from triggers_cli.overdue import duration, overdue
+from triggers.sweeping import SWEPT, note_sweep
+from triggers_cli.overdue import duration, sweeping
 
 SETTINGS = """
 storage = "sql"
@@ -51,10 +55,11 @@ def test_all_is_well(command: Call) -> None:
     assert (storage["storage"], storage["default"], storage["answers"]) == ("sql", True, True)
     assert storage["capabilities"] == ["DUE", "SCAN"]
     assert "synchronous" in storage["promises"]["durability"]
-    assert storage["sweep"] == {"on_time": True, "due": 0, "oldest_seconds": 0.0, "allowed_seconds": 80.0}
+    nothing_due = {"on_time": True, "due": 0, "oldest_seconds": 0.0, "allowed_seconds": 80.0}
+    assert storage["sweep"] == {"running": False, "last_seconds": None, **nothing_due}
     plain = command("doctor").out
     assert "storage sql (default): answers in" in plain
-    assert "nothing is overdue (on time)" in plain
+    assert "no sweep was ever noted; nothing is overdue" in plain
     assert plain.endswith("all is well\n")
 
 
@@ -95,7 +100,9 @@ def test_overdue_work_is_a_warning(command: Call, tmp_path: Path) -> None:
         "m.update_configuration({'t': {'after': ['a'], 'run': 'x'}}); m.fire('a'); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=60)
-    answer = command("doctor", "--json")
+    end = time.monotonic() + 30
+    while (answer := command("doctor", "--json")).json()["storages"][0]["sweep"]["on_time"]:
+        assert time.monotonic() < end
     assert answer.code == 0
     found = answer.json()["storages"][0]["sweep"]
     assert (found["on_time"], found["due"]) == (False, 1)
@@ -125,8 +132,37 @@ def test_late_means_more_than_two_of_the_longest_pauses(waited: list[int], count
     }
     records["live/t", "later"] = Record(b"{}", to_microseconds(now + timedelta(seconds=1)))
     store.commit("s", Change("1", records), ABSENT, Want())
-    found = overdue(store, now, 10.0)
-    assert (found.due, found.on_time, found.sentence()) == (count, on_time, words)
+    found = sweeping(store, now, 10.0)
+    assert (found.due, found.on_time, found.waiting()) == (count, on_time, words)
+
+
+def test_when_it_was_last_swept(command: Call) -> None:
+    """A sweep by hand or beside a runner leaves a note, which is no session."""
+    Path("triggers.toml").write_text(SETTINGS)
+    settings.use_base({"storage": "sql", "storages": {"sql": {"url": "sqlite:///mine.db"}}})
+    triggers.sweep()
+    found = command("doctor", "--json").json()["storages"][0]["sweep"]
+    assert (found["running"], found["last_seconds"] < 60) == (True, True)
+    assert "last swept" in command("doctor").out
+    assert command("sessions", "--json").json()["uids"] == []
+
+
+def test_the_note_of_a_sweep() -> None:
+    """One per minute and store, whoever sweeps; it grows old."""
+    store, now = MemoryStore(), datetime(2026, 5, 1, tzinfo=UTC)
+    assert sweeping(store, now, 10.0).last_seconds is None
+    note_sweep(store, to_microseconds(now))
+    version = store.load(SWEPT, Want()).version
+    note_sweep(store, to_microseconds(now + timedelta(seconds=29)))
+    assert store.load(SWEPT, Want()).version == version
+    note_sweep(store, to_microseconds(now + timedelta(seconds=31)))
+    assert store.load(SWEPT, Want()).version != version
+    ages = {seconds: sweeping(store, now + timedelta(seconds=31 + seconds), 10.0) for seconds in (0, 200, 201)}
+    assert {seconds: (found.last_seconds, found.running) for seconds, found in ages.items()} == {
+        0: (0.0, True),
+        200: (200.0, True),
+        201: (201.0, False),
+    }
 
 
 def test_durations() -> None:

@@ -28,7 +28,8 @@ def doctor(timeout: float, json_: bool) -> None:
       "plugins": [{"kind", "key", "state": "loads" or "broken: …", "origin"}],
       "storages": [{"storage", "default", "options", "answers", "seconds",
         and if it answers "capabilities": […], "promises": {…}, "warnings": […],
-          "sweep": {"on_time", "due", "oldest_seconds", "allowed_seconds"} or null,
+          "sweep": {"running", "last_seconds", "on_time", "due",
+            "oldest_seconds", "allowed_seconds"} or null,
         else "problem"}],
       "runners": [{"runner", "default", "answers", "seconds", "problem"}],
       "warnings": […]}
@@ -68,7 +69,6 @@ def _answer(found: dict[str, Any]) -> str:
 def _sweep(found: dict[str, Any] | None) -> str:
     if found is None:
         return "cannot be told"
-    from triggers_cli.overdue import Overdue
+    from triggers_cli.overdue import Sweeping
 
-    late = Overdue(**found)
-    return f"{late.sentence()} ({'on time' if late.on_time else 'late'})"
+    return Sweeping(**found).sentence()

@@ -20,7 +20,7 @@ from triggers.runtime import utc_now
 from triggers.settings import get_settings, redact
 from triggers.storages import storage_backends
 from triggers.store import Capability, Store, Want
-from triggers_cli.overdue import overdue
+from triggers_cli.overdue import sweeping
 
 _LIBRARIES = ("celery", "kombu", "msgspec", "pluggy", "phx-class-registry", "redis", "SQLAlchemy")
 
@@ -102,18 +102,20 @@ def _storage(key: str) -> dict[str, Any]:
 
 
 def _sweep(store: Store) -> dict[str, Any] | None:
-    """What is overdue, or ``None`` where the storage cannot say."""
-    return overdue(store, utc_now(), get_settings().sweep_interval)._asdict() if Capability.DUE in store.capabilities else None
+    """When it was last swept and what is overdue, or ``None`` where the storage cannot say."""
+    if Capability.DUE not in store.capabilities:
+        return None
+    return sweeping(store, utc_now(), get_settings().sweep_interval)._asdict()
 
 
 def _sweep_warnings(store: Store) -> Iterator[str]:
     if Capability.DUE not in store.capabilities:
         yield "it cannot list what is due, so lost work is recovered only in sessions that are touched"
         return
-    found = overdue(store, utc_now(), get_settings().sweep_interval)
+    found = sweeping(store, utc_now(), get_settings().sweep_interval)
     if not found.on_time:
         yield (
-            f"{found.sentence()}: no sweep runs, or none has the runner and the works that are needed; "
+            f"{found.waiting()}: no sweep runs, or none has the runner and the works that are needed; "
             "start a worker (triggers run, celery worker), or sweep by hand (triggers sweep)"
         )
 

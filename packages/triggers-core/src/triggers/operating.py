@@ -7,7 +7,10 @@ from triggers.process import get_process
 
 def sweep() -> int:
     """Runs one sweep over the configured storage; returns how many wake-ups it handled."""
-    return get_process().sweep()
+    process = get_process()
+    handled = process.sweep()
+    process.note_sweep()
+    return handled
 
 
 def join_all(timeout: float | None = None) -> bool:

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from triggers import worker
 from triggers.dispatch import Runners, hand_over, tell_hooks
 from triggers.engine.commands import Command, Decision
-from triggers.errors import PluginError, StorageUnavailable, TriggersError, UnknownKey
+from triggers.errors import PluginError, StorageError, StorageUnavailable, TriggersError, UnknownKey
 from triggers.forking import tell_after_fork
 from triggers.heartbeat import Heartbeat
 from triggers.managers import trigger_managers
+from triggers.records import to_microseconds
 from triggers.relations import forward
 from triggers.runners import task_runners
 from triggers.runtime import Runtime
@@ -27,7 +28,7 @@ from triggers.settings import Settings, get_settings, on_change
 from triggers.storages import storage_backends
 from triggers.storages.base import BaseTriggerStorage, forget_shared_stores
 from triggers.store import Store
-from triggers.sweeping import Sweeper, sweep
+from triggers.sweeping import NOTE_EVERY, Sweeper, note_sweep, sweep
 
 R = TypeVar("R")
 
@@ -49,6 +50,7 @@ class Process:
         self.runners = Runners(partial(worker.perform, self), self.now, settings)
         self.sweeper = Sweeper(self)
         self._stores: weakref.WeakKeyDictionary[Store, tuple[type[BaseTriggerStorage], str]] = weakref.WeakKeyDictionary()
+        self._noted: weakref.WeakKeyDictionary[Store, int] = weakref.WeakKeyDictionary()
         self._warned: weakref.WeakSet[Store] = weakref.WeakSet()
         tell_after_fork(self)
 
@@ -122,6 +124,17 @@ class Process:
         if away is not None:
             raise away
         return handled
+
+    def note_sweep(self) -> None:
+        """Keeps in every storage that was swept that it was, once a minute, so that ``triggers doctor`` can tell."""
+        now = to_microseconds(self.now())
+        for store in {*self._stores, storage_backends.get(self.settings.storage, "sweep").store}:
+            if now - self._noted.get(store, now - NOTE_EVERY) >= NOTE_EVERY:
+                self._noted[store] = now
+                try:
+                    note_sweep(store, now)
+                except StorageError as error:
+                    _log.debug("a sweep is not noted: %s", error)
 
     def close(self) -> None:
         """Ends the sweep, the runners and the heartbeat of this process."""

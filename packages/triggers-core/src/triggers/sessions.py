@@ -22,6 +22,7 @@ from triggers.runtime import check_size
 from triggers.storages import storage_backends
 from triggers.storages.base import BaseTriggerStorage
 from triggers.store import ABSENT, EVERYTHING, NOTHING, Capability, Change, Record, Snapshot, Store, Want
+from triggers.sweeping import SWEPT
 
 __all__ = [
     "CopyReport",
@@ -85,7 +86,7 @@ def find_sessions(
         raise StorageError(f"{type(store).__name__} cannot list its sessions; keep the uids yourself, or use redis or sql")
     labels = [f"{name}={value}" for name, value in attributes.items()] + ([f"status:{status}"] if status else [])
     page = store.scan(labels[0] if labels else None, cursor, limit)
-    uids = page.uids
+    uids = [uid for uid in page.uids if uid != SWEPT]
     if len(labels) > 1:
         uids = [uid for uid in uids if (head := _head(store, uid)) is not None and labels_of(head) >= set(labels)]
     return SessionPage(uids, page.cursor)

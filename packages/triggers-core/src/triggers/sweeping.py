@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from triggers.codec import decode, encode
 from triggers.dispatch import hand_over, tell_hooks
 from triggers.engine.wakeups import WakeUp
-from triggers.errors import Conflict, StorageError, StorageUnavailable, TriggersError, UnreadableRecord
+from triggers.errors import Conflict, OutcomeUnknown, StorageError, StorageUnavailable, TriggersError, UnreadableRecord
 from triggers.records import to_microseconds
-from triggers.store import Capability, Due
+from triggers.store import Capability, Change, Due, Record, Store, Want
 
 if TYPE_CHECKING:
     from triggers.process import Process
@@ -24,8 +26,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("triggers.sweep")
 
 PAGE = 200
-_LONGEST_PAUSE = 4
+LONGEST_PAUSE = 4
 """How many intervals an idle sweeper waits at most."""
+SWEPT = "\x1fswept"
+"""Where a store keeps when it was last swept: beside the sessions, under a name that no session can have (R2)."""
+NOTE_EVERY = 60_000_000
+"""How far apart, in microseconds, the notes of that are; so a store that nothing happens to gets one commit a minute."""
+_LAST = Want(frozenset({("sweep", "last")}))
 _without_due: set[type[object]] = set()
 
 
@@ -101,6 +108,36 @@ def _delete(storage: BaseTriggerStorage, version: str) -> int:
     return 1
 
 
+def note_sweep(store: Store, now: int) -> None:
+    """Keeps that a store was swept, unless somebody did so within the last half minute; only where sweeps can do anything.
+
+    Args:
+        store: what was swept.
+        now: the time in microseconds.
+    """
+    if Capability.DUE not in store.capabilities:
+        return
+    found = store.load(SWEPT, _LAST)
+    last = _noted(found.records)
+    if last is not None and 0 <= now - last < NOTE_EVERY // 2:
+        return
+    change = Change(f"swept:{uuid.uuid4().hex}", {("sweep", "last"): Record(encode({"at": now}))})
+    try:
+        store.commit(SWEPT, change, found.version, _LAST)
+    except (Conflict, OutcomeUnknown) as error:
+        _log.debug("another sweep has noted it: %s", error)
+
+
+def last_sweep(store: Store) -> int | None:
+    """When a store was last swept, in microseconds and up to a minute too early; ``None`` if that is not known."""
+    return _noted(store.load(SWEPT, _LAST).records)
+
+
+def _noted(found: Mapping[str, Mapping[str, Record]]) -> int | None:
+    record = found.get("sweep", {}).get("last")
+    return None if record is None else int(decode(record.value)["at"])
+
+
 class Sweeper:
     """A daemon thread that sweeps the storages that its process uses, every ``sweep_interval`` and more seldom when idle.
 
@@ -138,11 +175,12 @@ class Sweeper:
         idle = 0
         while True:
             interval = self._process.settings.sweep_interval or 1.0
-            pause = interval * min(2**idle, _LONGEST_PAUSE)
+            pause = interval * min(2**idle, LONGEST_PAUSE)
             if ended.wait(pause * random.uniform(0.8, 1.0)):  # noqa: S311
                 return
             try:
                 idle = 0 if self._process.sweep() else min(idle + 1, 8)
+                self._process.note_sweep()
             except StorageError as error:
                 _log.warning("the sweep will try again: %s", error)
             except Exception:
