@@ -208,6 +208,26 @@ def test_r31_two_moves_at_once_lose_nothing(places: Places) -> None:
     assert moved.storage.latest_kwargs["later"] == {"n": 9}
 
 
+def test_r31_a_move_that_another_has_overtaken_is_done(places: Places) -> None:
+    """A second move that has read the session before the first one moved it finds it moved, and changes nothing."""
+    manager = lively()
+    old = places.left.load(manager.uid, EVERYTHING)
+    triggers.move_session(manager.uid, "left", "right")
+    moved = places.right.load(manager.uid, EVERYTHING)
+    load, first = places.left.load, [True]
+
+    def loads(uid: str, want: object) -> object:
+        if want == EVERYTHING and first:
+            first.clear()
+            return old
+        return load(uid, want)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places.left, "load", loads)
+        triggers.move_session(manager.uid, "left", "right")
+    assert places.right.load(manager.uid, EVERYTHING) == moved
+
+
 def test_r31_a_cancelled_session_stays_cancelled(places: Places) -> None:
     """A move is no way to open a session again."""
     manager = lively()

@@ -18,7 +18,7 @@ from triggers.errors import Conflict, OutcomeUnknown, SessionExists, StorageErro
 from triggers.names import check_name
 from triggers.process import get_process
 from triggers.records import HEAD, HEAD_KEY, Head
-from triggers.runtime import check_size
+from triggers.runtime import Runtime, check_size
 from triggers.storages import storage_backends
 from triggers.storages.base import BaseTriggerStorage
 from triggers.store import ABSENT, EVERYTHING, NOTHING, Capability, Change, Record, Snapshot, Store, Want
@@ -156,7 +156,8 @@ def activate_session(uid: str, storage: Place, original: Place) -> None:
     head = _head(_store(original), uid)
     if head is not None and head.closed != MOVED:
         raise SessionExists(f"the original of session {uid!r} is still in use; move it with move_session, or delete it first")
-    if not _activate(uid, storage, head):
+    version = None if head is None else head.copy_of
+    if not get_process().runtime.execute(_handle(storage, uid), Activate(version)).result:
         raise SessionExists(f"the copy of session {uid!r} is not of the version that was moved; repeat move_session")
 
 
@@ -166,29 +167,32 @@ def move_session(uid: str, source: Place, target: Place) -> None:
     What happens to the original meanwhile is copied too; in the end a mark is left of it, which says where it went. Running work
     finds that its lease is lost, and runs again as its ``onLost`` says once the target is swept.
     """
-    runtime = get_process().runtime
-    original = _handle(source, uid)
+    move(get_process().runtime, _handle(source, uid), _handle(target, uid))
+
+
+def move(runtime: Runtime, original: BaseTriggerStorage, goal: BaseTriggerStorage) -> None:
+    """Moves a session between two handles on it; see ``move_session``."""
+    uid = original.uid
     while True:
         snapshot = original.store.load(uid, EVERYTHING)
         head = _read_head(snapshot)
         if head is None:
             raise UnknownSession(f"the source has no session {uid!r}")
-        if head.closed != MOVED:
-            _write_copy(uid, snapshot, _store(target), _name(source))
-            runtime.execute(original, Close(snapshot.version, _name(target)))
-        elif _activate(uid, target, head):
+        if head.closed == MOVED and runtime.execute(goal, Activate(head.copy_of)).result:
             runtime.execute(original, Vacate())
             return
-        elif not head.copy_of:
+        if head.closed == MOVED and not head.copy_of:
             raise UnknownSession(f"session {uid!r} was moved to {head.closed_because!r} and has been deleted there since")
-        else:
-            # Another move, which began earlier, has written an older copy over the one that counts.
-            _write_copy(uid, snapshot, _store(target), _name(source))
-
-
-def _activate(uid: str, storage: Place, original: Head | None) -> bool:
-    version = None if original is None else original.copy_of
-    return get_process().runtime.execute(_handle(storage, uid), Activate(version)).result
+        # Also one that is marked as moved, where another move has written an older copy over the one that counts.
+        try:
+            _write_copy(uid, snapshot, goal.store, original.key)
+        except SessionExists:
+            now = _head(original.store, uid)
+            if now is None or now.closed != MOVED:
+                raise
+            continue  # another move has come to its end meanwhile
+        if head.closed != MOVED:
+            runtime.execute(original, Close(snapshot.version, goal.key))
 
 
 def delete_session(uid: str, storage: Place | None = None, *, expected: str | None = None) -> bool:
