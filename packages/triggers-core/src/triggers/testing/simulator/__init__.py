@@ -5,10 +5,10 @@ them: when each gets its turn, which process dies, which delivery is lost or rep
 the extra ``triggers-core[testing]``.
 """
 
-from triggers.testing.simulator.checks import Violation
 from triggers.testing.simulator.confluence import NotConfluent, assert_confluent
 from triggers.testing.simulator.runs import Failure, explore, run_schedule, simulate
 from triggers.testing.simulator.scenario import Outcome, Scenario
+from triggers.testing.simulator.violation import Violation
 
 __all__ = [
     "Failure",

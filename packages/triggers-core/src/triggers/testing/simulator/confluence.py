@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from triggers.store import EVERYTHING
+from triggers.testing.simulator.application import SESSION
 from triggers.testing.simulator.choices import Choices
-from triggers.testing.simulator.play import SESSION, Play
+from triggers.testing.simulator.play import Play
 from triggers.testing.simulator.scenario import Scenario
-from triggers.testing.simulator.world import World
+from triggers.testing.simulator.world import NEAR, World
 
 _EXHAUSTIVE = 720
 _SAMPLES = 300
@@ -102,7 +103,7 @@ def _result(world: World) -> dict[str, list[Any]]:
     result: dict[str, list[Any]] = {}
     from triggers import records
 
-    snapshot = world.store.load(SESSION, EVERYTHING)
+    snapshot = world.stores[NEAR].load(SESSION, EVERYTHING)
     for collection, entries in snapshot.records.items():
         task = records.task_of(collection)
         if task is not None:

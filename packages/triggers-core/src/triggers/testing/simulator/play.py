@@ -7,19 +7,19 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from triggers.errors import IllegalTransition, OutcomeUnknown, SessionClosed, StaleAttempt, UnknownInstance
-from triggers.manager import TriggerManager
+from triggers.errors import OutcomeUnknown
 from triggers.records import from_microseconds
 from triggers.runners import Delivery
-from triggers.store import EVERYTHING
 from triggers.tasks import registered
-from triggers.testing.simulator.checks import Checks, Violation
+from triggers.testing.simulator.application import PARENT, SESSION, Application
+from triggers.testing.simulator.checks import Checks
 from triggers.testing.simulator.choices import Choices
+from triggers.testing.simulator.explanations import State
 from triggers.testing.simulator.scenario import Outcome, Scenario
+from triggers.testing.simulator.violation import Violation
 from triggers.testing.simulator.world import Dead, SimulatedProcess, World
 from triggers.worker import perform
 
-SESSION, PARENT, ALIAS = "session", "parent", "child"
 WORK = "triggers.testing.simulated"
 _MOST_STEPS = 3000
 _MOST_ROUNDS = 400
@@ -32,16 +32,15 @@ class Play:
     Args:
         scenario: what is played.
         choices: the schedule.
+        judged: what ``Explanations`` has judged in other plays of the scenario.
     """
 
-    def __init__(self, scenario: Scenario, choices: Choices) -> None:
+    def __init__(self, scenario: Scenario, choices: Choices, judged: set[State] | None = None) -> None:
         self.scenario = scenario
         self.choices = choices
         self.world = World(scenario, choices)
-        self.checks = Checks(self.world)
-        self.script: list[tuple[str, str | None]] = [(fire, None) if isinstance(fire, str) else fire for fire in scenario.fires]
-        self.operations = list(scenario.operations)
-        self.in_flight: dict[int, list[tuple[str, str | None]]] = {}
+        self.checks = Checks(self.world, judged)
+        self.application = Application(self)
         self.sweeps = scenario.sweeps
         self.clock_steps = scenario.clock_steps
         self.beats = scenario.beats
@@ -76,22 +75,24 @@ class Play:
         world.calm = True
         first = world.processes[0]
         configuration = _with_work(self.scenario.configuration)
-        manager = self.manager(first)
-        manager.update_configuration(configuration)
+        world.running = first
+        self.application.manager(first).update_configuration(configuration)
         if self.scenario.parent is not None:
-            self.manager(first, PARENT).update_configuration(_with_work(self.scenario.parent))
-            manager.join(PARENT, alias=ALIAS)
+            self.application.manager(first, PARENT).update_configuration(_with_work(self.scenario.parent))
+            if not {("join",), ("try_join",)} & {*self.scenario.operations}:
+                self.application.operate(first, ("join",))
         self.checks.step()
         world.calm = False
-
-    def manager(self, process: SimulatedProcess, uid: str = SESSION) -> TriggerManager:
-        """A manager in one of the processes."""
-        return TriggerManager(process.session(uid), process=process.process)
 
     def _over(self) -> bool:
         """Whether only faults are left to happen."""
         busy = any(process.greenlets for process in self.world.processes)
-        return not (self.script or self.world.messages or busy or any(map(self._possible, self.operations)))
+        return not (
+            self.application.script
+            or self.world.messages
+            or busy
+            or any(map(self.application.possible, self.application.operations))
+        )
 
     def _actions(self) -> list[Action]:
         """All that may happen next; the first ones are progress."""
@@ -116,10 +117,11 @@ class Play:
         actions.extend(
             (f"deliver {message.name}", partial(self._deliver, index, alive)) for index, message in enumerate(self.world.messages)
         )
-        fires = self.script[:1] if self.scenario.in_order else self.script
+        script = self.application.script
+        fires = script[:1] if self.scenario.in_order else script
         for index, (trigger, _) in enumerate(fires):
             actions.append((f"fire {trigger}", partial(self._fire, index, alive)))
-        possible = filter(self._possible, self.operations)
+        possible = filter(self.application.possible, self.application.operations)
         actions.extend((" ".join(operation), partial(self._operate, operation, alive)) for operation in possible)
         return actions
 
@@ -147,57 +149,21 @@ class Play:
         return alive[self.choices.pick(len(alive))]
 
     def _fire(self, index: int, alive: list[SimulatedProcess]) -> None:
-        fire = self.script.pop(index)
+        fire = self.application.script.pop(index)
         process = self._pick(alive)
-        process.spawn(f"fire {fire[0]}", lambda: self._do_fire(process, fire))
-
-    def _do_fire(self, process: SimulatedProcess, fire: tuple[str, str | None]) -> None:
-        trigger, event_id = fire
-        world = self.world
-        flying = self.in_flight.setdefault(process.number, [])
-        flying.append(fire)
-        world.attempt(SESSION, trigger, event_id)
-        try:
-            self.manager(process).fire(trigger, {"from": trigger}, event_id=event_id)
-            world.confirm(SESSION, trigger, event_id)
-        except OutcomeUnknown:
-            if event_id is not None:
-                self.script.append(fire)
-        except SessionClosed:
-            pass
-        flying.remove(fire)
-
-    def _possible(self, operation: tuple[str, ...]) -> bool:
-        task, _, number = operation[1].partition("#")
-        snapshot = self.world.store.load(SESSION, EVERYTHING)
-        places = ("waiting", "queued", "live") if operation[0] == "cancel" else ("live",)
-        record = next((found for place in places if (found := snapshot.records.get(f"{place}/{task}", {}).get(number))), None)
-        return record is not None and (operation[0] == "cancel" or b'"status":"failed"' in record.value)
+        process.spawn(f"fire {fire[0]}", lambda: self.application.fire(process, fire))
 
     def _operate(self, operation: tuple[str, ...], alive: list[SimulatedProcess]) -> None:
-        self.operations.remove(operation)
+        self.application.operations.remove(operation)
         process = self._pick(alive)
-        process.spawn(" ".join(operation), lambda: self._do_operation(process, operation))
-
-    def _do_operation(self, process: SimulatedProcess, operation: tuple[str, ...]) -> None:
-        manager = self.manager(process)
-        what, name = operation
-        try:
-            if what == "replay":
-                manager.replay_failed_instance(name)
-            elif what == "cancel":
-                manager.cancel_instance(name, "simulated")
-            else:
-                manager.skip_failed_instance(name, cascade=what == "skip_cascade")
-        except (IllegalTransition, UnknownInstance, OutcomeUnknown, StaleAttempt):
-            pass
+        process.spawn(" ".join(operation), lambda: self.application.operate(process, operation))
 
     def _deliver(self, index: int, alive: list[SimulatedProcess]) -> None:
         message = self.world.messages.pop(index)
         self._perform(message, self._pick(alive))
 
     def _perform(self, message: Delivery, process: SimulatedProcess) -> None:
-        own = message._replace(storage=process.session(message.uid))
+        own = message._replace(storage=process.session(message.uid, message.storage_key))
         process.spawn(f"work {message.name}", lambda: self._do_perform(process, own))
 
     def _do_perform(self, process: SimulatedProcess, delivery: Delivery) -> None:
@@ -229,9 +195,7 @@ class Play:
     def _kill(self, process: SimulatedProcess) -> None:
         self.world.spend("kills")
         process.kill()
-        for fire in self.in_flight.pop(process.number, []):
-            if fire[1] is not None:
-                self.script.append(fire)
+        self.application.died(process)
 
     def _restart(self) -> None:
         world = self.world
@@ -247,7 +211,10 @@ class Play:
                 self._restart()
         for _ in range(_MOST_ROUNDS):
             self._drain()
-            if self.script:
+            unfinished = self.application.unfinished
+            if unfinished is not None:
+                self._operate(unfinished, [world.processes[0]])
+            elif self.application.script:
                 self._fire(0, [world.processes[0]])
             elif world.messages:
                 self._deliver(0, [world.processes[0]])
@@ -270,10 +237,11 @@ class Play:
     def _next_wake_up(self) -> bool:
         """Lets time pass until the next wake-up and sweeps; says whether there was one."""
         world = self.world
-        page = world.store.due(2**62, None, 1)
-        if not page.entries:
+        pages = [store.due(2**62, None, 1) for store in world.stores.values()]
+        due = [page.entries[0].wake_at for page in pages if page.entries]
+        if not due:
             return False
-        at = from_microseconds(page.entries[0].wake_at)
+        at = from_microseconds(min(due))
         if at > world.now:
             world.advance((at - world.now + timedelta(seconds=1)).total_seconds())
         self.sweeps += 1
@@ -281,9 +249,10 @@ class Play:
         return True
 
     def _at_rest(self) -> None:
-        for uid in (SESSION, PARENT):
-            self.checks.session(uid)
-            self.checks.at_rest(uid)
+        for place in self.world.stores:
+            for uid in (SESSION, PARENT):
+                self.checks.session(place, uid)
+        self.checks.at_rest(self.application)
 
     def executed(self, name: str, uid: str, attempt: int) -> None:
         """Notes that a body runs."""

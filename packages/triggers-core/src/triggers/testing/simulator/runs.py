@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from triggers.testing.simulator.checks import Violation
 from triggers.testing.simulator.choices import Choices
+from triggers.testing.simulator.explanations import State
 from triggers.testing.simulator.play import Play
 from triggers.testing.simulator.scenario import Scenario
+from triggers.testing.simulator.violation import Violation
 from triggers.testing.simulator.world import World
 
 _SHRINKS = 400
@@ -41,10 +42,11 @@ def simulate(scenario: Scenario, schedules: int, first_seed: int = 0) -> int:
         Failure: a rule did not hold; with the shortest schedule that could be found.
     """
     steps = 0
+    judged: set[State] = set()
     for seed in range(first_seed, first_seed + schedules):
         choices = Choices(seed=seed)
         try:
-            _play(scenario, choices, seed)
+            _play(scenario, choices, seed, judged)
         except Failure as failure:
             raise shorten(scenario, failure, seed) from None
         steps += len(choices.taken)
@@ -58,10 +60,11 @@ def explore(scenario: Scenario, most: int = 100_000) -> tuple[int, bool]:
         Failure: a rule did not hold.
     """
     played = 0
+    judged: set[State] = set()
     prefix: list[int] | None = []
     while prefix is not None and played < most:
         choices = Choices(prefix)
-        _play(scenario, choices, None)
+        _play(scenario, choices, None, judged)
         played += 1
         prefix = _next(choices.taken, choices.widths)
     return played, prefix is None
@@ -89,8 +92,8 @@ def shorten(scenario: Scenario, failure: Failure, seed: int | None = None) -> Fa
     return best
 
 
-def _play(scenario: Scenario, choices: Choices, seed: int | None) -> World:
-    play = Play(scenario, choices)
+def _play(scenario: Scenario, choices: Choices, seed: int | None, judged: set[State] | None = None) -> World:
+    play = Play(scenario, choices, judged)
     try:
         return play.run()
     except Violation as violation:

@@ -30,7 +30,11 @@ class Scenario:
     fires: Sequence[str | tuple[str, str | None]] = ()
     """Triggers, or ``(trigger, event id)``; their order is a choice of the schedule."""
     operations: Sequence[tuple[str, ...]] = ()
-    """``(what, "t#0")``, what being replay, skip, skip_cascade or cancel; each once, when it is possible."""
+    """``(what, "t#0")``, what being replay, skip, skip_cascade or cancel; each once, when it is possible.
+
+    And these, which are repeated until they are done: ``("join",)``, with the parent, which otherwise comes before all else;
+    ``("complete",)``, the parent's children; ``("move",)``, to the other store. ``("try_join",)`` is a join that is not repeated.
+    """
     outcomes: Sequence[Outcome] = (Outcome.FINISH,)
     processes: int = 2
     kills: int = 1
@@ -43,6 +47,8 @@ class Scenario:
     finalize: bool = False
     parent: Mapping[str, Any] | None = None
     """The configuration of a parent session, which the session joins as ``child``."""
+    two_stores: bool = False
+    """Whether there are two stores; the parent lies in the other one."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     one_at_a_time: bool = False
     """Whether nothing new begins before what goes on has ended; then ``explore`` has few schedules, one per crash point."""

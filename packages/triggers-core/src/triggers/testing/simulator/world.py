@@ -8,7 +8,7 @@ away is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from triggers.heartbeat import Heartbeat
 from triggers.process import Process
 from triggers.runners import BaseTaskRunner, Delivery, task_runners
 from triggers.settings import Settings
+from triggers.storages import storage_backends
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import Capability, Change, DuePage, ScanPage, Snapshot, Store, Want
 from triggers.testing.simulator.choices import Choices
@@ -28,6 +29,8 @@ from triggers.turns import Turns
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 RUNNER = "simulated"
+NEAR, FAR = "simulated-near", "simulated-far"
+"""The keys of the two storages."""
 
 
 class Dead(BaseException):
@@ -40,42 +43,57 @@ class SimulatedStore(Store):
     api_version = 1
     capabilities = Capability.DUE | Capability.SCAN
 
-    def __init__(self, process: SimulatedProcess) -> None:
+    def __init__(self, process: SimulatedProcess, key: str) -> None:
         super().__init__()
         self._process = process
-        self._store = process.world.store
+        self._store = process.world.stores[key]
+        self._key = key
+        self._where = "" if key == NEAR else " far away"
 
     def load(self, uid: str, want: Want) -> Snapshot:
         """A load; afterwards others may go on."""
-        self._process.point(f"load {uid}")
+        self._process.point(f"load {uid}{self._where}")
         return self._store.load(uid, want)
 
     def commit(self, uid: str, change: Change, expected: str, want: Want) -> None:
         """A commit; the process may die before and after it, and its answer may get lost."""
         world = self._process.world
-        self._process.point(f"commit {uid}")
+        self._process.point(f"commit {uid}{self._where}")
         fault = world.choose_reply()
         if fault == "never sent":
             raise OutcomeUnknown("the connection was lost before the commit")
         self._store.commit(uid, change, expected, want)
-        world.changed.add(uid)
-        self._process.point(f"committed {uid}")
+        world.changed.add((self._key, uid))
+        self._process.point(f"committed {uid}{self._where}")
         if fault == "reply lost":
             raise OutcomeUnknown("the connection was lost after the commit")
 
     def delete(self, uid: str, expected: str | None = None) -> bool:
         """A deletion."""
-        self._process.point(f"delete {uid}")
+        self._process.point(f"delete {uid}{self._where}")
         return self._store.delete(uid, expected)
 
     def due(self, before: int, after: str | None, limit: int) -> DuePage:
         """A page of wake-ups."""
-        self._process.point("due")
+        self._process.point(f"due{self._where}")
         return self._store.due(before, after, limit)
 
     def scan(self, label: str | None, after: str | None, limit: int) -> ScanPage:
         """A page of sessions."""
         return self._store.scan(label, after, limit)
+
+
+class SimulatedStorage(MemoryStorageBackend):
+    """A session as the process sees it whose turn it is."""
+
+    api_version = 1
+    key = NEAR
+    world: World
+
+    @classmethod
+    def shared_store(cls, key: str, options: Mapping[str, Any] | None = None) -> Store:
+        """That process's connection to the storage."""
+        return cls.world.running.stores[key]
 
 
 class SimulatedTurns(Turns):
@@ -89,7 +107,6 @@ class SimulatedTurns(Turns):
     @contextmanager
     def turn(self, key: Any, *, urgent: bool = False) -> Iterator[None]:
         """Waits until nobody else of the process is at the session."""
-        key = key[1]
         while key in self._busy:
             self._process.point("wait")
         self._busy.add(key)
@@ -128,18 +145,19 @@ class SimulatedProcess:
         self.world = world
         self.number = number
         self.alive = True
-        self.store = SimulatedStore(self)
+        self.stores = {key: SimulatedStore(self, key) for key in world.stores}
         self.process = Process(lambda: world.settings, lambda: world.now)
         self.process.runtime.turns = SimulatedTurns(self)
         self.process.runtime.pause = lambda seconds: self.point("pause")
         self.process.runtime.chance = lambda: 0.5
         self.process.heartbeat = SimulatedHeartbeat(self.process.runtime)
         self.greenlets: list[tuple[str, greenlet.greenlet]] = []
-        self.process.use(self.session("any"))
+        for key in self.stores:
+            self.process.use(self.session("any", key))
 
-    def session(self, uid: str) -> MemoryStorageBackend:
+    def session(self, uid: str, key: str) -> SimulatedStorage:
         """A handle on a session."""
-        return MemoryStorageBackend(uid, store=self.store)
+        return SimulatedStorage(uid, key=key, store=self.stores[key])
 
     def spawn(self, what: str, run: Callable[[], Any]) -> None:
         """Starts something in this process; it gets its first turn later."""
@@ -160,6 +178,7 @@ class SimulatedProcess:
         """Gives one greenlet its turn."""
         what, running = self.greenlets[index]
         self.world.trace.append(f"p{self.number} goes on with {what}")
+        self.world.running = self
         running.switch()
         if running.dead:
             self.greenlets = [pair for pair in self.greenlets if pair[1] is not running]
@@ -184,18 +203,18 @@ class World:
         self.scenario = scenario
         self.choices = choices
         self.hub = greenlet.getcurrent()
-        self.store = MemoryStore()
+        self.stores = {key: MemoryStore() for key in ((NEAR, FAR) if scenario.two_stores else (NEAR,))}
         self.now = START
         self.settings = Settings(
-            storage="memory",
+            storage=NEAR,
             runner=RUNNER,
             sweep_interval=0.0,
             finalize=scenario.finalize,
-            **{"lease": 60.0, "redeliver_after": 60.0, "max_attempts": 50, **scenario.settings},
+            **{"lease": 60.0, "redeliver_after": 60.0, "max_attempts": 50, "history": 500, **scenario.settings},
         )
         self.messages: list[Delivery] = []
         self.trace: list[str] = []
-        self.changed: set[str] = set()
+        self.changed: set[tuple[str, str]] = set()
         self.graveyard: list[greenlet.greenlet] = []
         self.bodies: Counter[tuple[str, str, int]] = Counter()
         self._confirmed: dict[tuple[str, str], set[str]] = {}
@@ -208,10 +227,14 @@ class World:
             "repeated_deliveries": scenario.repeated_deliveries,
         }
         self.calm = False
-        SimulatedRunner.world = self
+        SimulatedRunner.world = SimulatedStorage.world = self
         if RUNNER not in task_runners:
             task_runners.register(RUNNER, SimulatedRunner)
+        for key in (NEAR, FAR):
+            if key not in storage_backends:
+                storage_backends.register(key, SimulatedStorage)
         self.processes = [SimulatedProcess(self, number) for number in range(scenario.processes)]
+        self.running = self.processes[0]
 
     @property
     def confirmed(self) -> dict[tuple[str, str], int]:
