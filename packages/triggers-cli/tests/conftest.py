@@ -11,6 +11,7 @@ import pytest
 
 from calling import Answer, Call
 from triggers import settings
+from triggers.process import get_process
 from triggers.storages.base import forget_shared_stores
 from triggers.tasks import registered
 from triggers_cli.__main__ import run
@@ -32,6 +33,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     def call(*arguments: str | Path) -> Answer:
         capfd.readouterr()
         code = run([str(argument) for argument in arguments])
+        get_process().sweeper.stop()  # it would go on with the settings of others
         said = capfd.readouterr()
         settings.reset()
         return Answer(code, said.out, said.err)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from calling import Call, environment
 
 import triggers
+from calling import Call, environment
 
 WORKS = """
 from triggers import task

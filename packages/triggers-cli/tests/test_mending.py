@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stuck
-from calling import Call, in_terminal
 
+import stuck
 import triggers
+from calling import Call
 from triggers.hooks import get_hooks, hookimpl
 
 
@@ -43,7 +42,7 @@ def test_the_story_of_a_stuck_workflow(folder: Path, command: Call) -> None:
     assert "scheduled: t_good#0" in command("fire", "s1", "b", "--yes").out
     assert command("sessions", "--status", "failed", "--json").json()["uids"] == ["s1"]
     assert "no paper" in command("explain", "s1").out
-    assert "s1 t_bad#0  ValueError: no paper\n1 failed instances\n" in command("retry-failed", "--dry-run").out
+    assert "s1 t_bad#0  ValueError: no paper\n1 failed instance\n" in command("retry-failed", "--dry-run").out
     (folder / "mended").touch()
     assert "replayed 1: 1 finished" in command("retry-failed", "--yes").out
     assert statuses(command) == {"t_good#0": "finished", "t_bad#0": "replayed", "t_bad#1": "finished"}
@@ -167,8 +166,8 @@ def test_copy_says_what_it_did(failed: Path, command: Call) -> None:
 
 
 ASKING = [
-    ["fire", "s1", "a"], ["configure", "s1", "new.json"], ["replay", "s1", "t_bad#0"], ["skip", "s1", "t_bad#0"], ["retry-failed"],
-    ["cancel", "s1", "--reason", "x"], ["finalize", "s1"], ["delete", "s1"], ["copy", "sql", "archive"],
+    ["fire", "s1", "a"], ["configure", "s1", "new.json"], ["replay", "s1", "t_bad#0"], ["skip", "s1", "t_bad#0"],
+    ["retry-failed"],    ["cancel", "s1", "--reason", "x"], ["finalize", "s1"], ["delete", "s1"], ["copy", "sql", "archive"],
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+
 import stuck
 from calling import Call, environment, in_terminal
 

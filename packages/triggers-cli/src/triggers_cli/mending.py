@@ -10,7 +10,7 @@ import click
 
 from triggers_cli.moving import copy
 from triggers_cli.options import configuration_of, confirm, end_of_work, existing, json_object, json_option, yes_option
-from triggers_cli.output import as_json, say, say_wrapped
+from triggers_cli.output import as_json, counted, say, say_wrapped
 from triggers_cli.retrying import retry_failed
 
 __all__ = ["cancel", "configure", "copy", "delete", "finalize", "replay", "retry_failed", "skip"]
@@ -148,7 +148,7 @@ def cancel(uid: str, reason: str, yes: bool, json_: bool) -> None:
     if json_:
         as_json({"cancelled": uid, "abandoned": names})
     else:
-        say(f"cancelled; abandoned {len(names)} instances")
+        say(f"cancelled; abandoned {counted(len(names), 'instance')}")
 
 
 @click.command()

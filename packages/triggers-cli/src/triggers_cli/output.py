@@ -72,13 +72,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def pairs(values: Mapping[str, Any]) -> None:
-    """Names and values, one line each; long values go on under their beginning."""
-    width = max(map(len, values), default=0)
+    """Names and values, one line each, under each other where the terminal is wide enough; long values go on indented."""
     room = columns_of_terminal() if sys.stdout.isatty() else None
+    width = 0 if room is not None and room < NARROW else max(map(len, values), default=0) + 1
     for name, value in values.items():
-        line = f"{name:<{width}}  {plain(value)}"
+        line = f"{name:<{width}} {plain(value)}" if width else f"{name}: {plain(value)}"
         if room is not None and len(line) > room:
-            line = textwrap.fill(line, room, subsequent_indent=" " * min(width + 2, room // 2), break_on_hyphens=False)
+            line = textwrap.fill(line, room, subsequent_indent=" " * (width + 1 if width else 4), break_on_hyphens=False)
         say(line)
 
 
@@ -91,6 +91,11 @@ def plain(value: Any) -> str:
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
     return str(value)
+
+
+def counted(number: int, what: str) -> str:
+    """``1 instance``, ``2 instances``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def cut(text: str, length: int) -> str:

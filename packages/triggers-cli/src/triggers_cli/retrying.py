@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from triggers_cli.options import attributes, confirm, end_of_work, json_option, label_option, yes_option
-from triggers_cli.output import as_json, cut, say, say_wrapped
+from triggers_cli.output import as_json, counted, cut, say, say_wrapped
 
 _JOIN_EVERY = 100
 """After so many replays the works that run here catch up."""
@@ -43,7 +43,7 @@ def retry_failed(labels: tuple[str, ...], task: str | None, error: str | None, d
             say_wrapped(f"{entry['uid']} {entry['instance']}  {cut(entry['error'], _SHOWN)}")
     interrupted = False
     if found and not dry_run:
-        confirm(f"replay these {len(found)} instances?", yes)
+        confirm(f"replay {counted(len(found), 'instance')}?", yes)
         interrupted = _replay_all(found)
     replayed = [entry for entry in found if entry["replacement"] is not None]
     refused = [entry for entry in found if entry["refused"] is not None]
@@ -53,7 +53,7 @@ def retry_failed(labels: tuple[str, ...], task: str | None, error: str | None, d
             "interrupted": interrupted, "instances": found,
         })  # fmt: skip
     elif dry_run or not found:
-        say(f"{len(found)} failed instances")
+        say(counted(len(found), "failed instance"))
     else:
         for entry in refused:
             say_wrapped(f"refused: {entry['uid']} {entry['instance']}: {entry['refused']}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from triggers_cli.options import end_of_work, json_option
-from triggers_cli.output import as_json, say
+from triggers_cli.output import as_json, counted, say
 from triggers_cli.working import run_worker
 
 __all__ = ["conformance", "migrate", "run_worker", "sweep"]
@@ -26,7 +26,7 @@ def sweep(json_: bool) -> None:
     if json_:
         as_json({"handled": handled})
     else:
-        say(f"handled {handled} wake-ups")
+        say(f"handled {counted(handled, 'wake-up')}")
 
 
 @click.command()

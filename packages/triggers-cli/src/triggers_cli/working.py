@@ -31,7 +31,6 @@ def run_worker(drain: float | None, json_: bool) -> None:
 
     from triggers.hooks import get_hooks
     from triggers.manager import get_manager
-    from triggers.operating import join_all
     from triggers.process import get_process
     from triggers.settings import configure, get_settings
     from triggers.tasks import registered
@@ -57,8 +56,9 @@ def run_worker(drain: float | None, json_: bool) -> None:
         while not stop.wait(0.5):
             pass
         teller.tell("stopping", "waiting for running works; a second signal ends at once")
+        runners = process.runners.opened()
         process.close()
-        done = join_all(0)
+        done = all(runner.join_all(0) for runner in runners)
         teller.tell("stopped" if done else "gave_up", "" if done else "works are still running; the sweep will recover them")
     finally:
         get_hooks().unregister(teller)
