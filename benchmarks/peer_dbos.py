@@ -12,14 +12,15 @@ def main() -> None:
     """Answers each line with the seconds that the workflow took."""
     DBOS(config={"name": "bench", "system_database_url": sys.argv[1], "log_level": "CRITICAL"})
 
-    @DBOS.step()
+    @DBOS.step()  # type: ignore[untyped-decorator]
     def step(first: int, second: int) -> int:
         return first + second
 
-    @DBOS.workflow()
+    @DBOS.workflow()  # type: ignore[untyped-decorator]
     def join() -> int:
         first = DBOS.recv("a")
-        return step(first, DBOS.recv("b"))
+        total: int = step(first, DBOS.recv("b"))
+        return total
 
     DBOS.launch()
     for _ in sys.stdin:

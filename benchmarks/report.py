@@ -56,7 +56,7 @@ def plot(rows: Sequence[Row], folder: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "triggers"
+    mpl.rcParams |= {"svg.hashsalt": "triggers", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
 
     made = []
