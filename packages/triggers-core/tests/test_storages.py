@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +17,7 @@ from triggers.settings import configure, reset
 from triggers.storages import BaseTriggerStorage, storage_backends
 from triggers.storages.base import forget_shared_stores
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
+from triggers.store import ABSENT, EVERYTHING, Change, Record
 
 
 @pytest.fixture
@@ -198,3 +201,66 @@ def test_it_is_never_stale(made: Bench) -> None:
     assert str(storage["t#0"].status) == "scheduled"
     manager.update_instance_status("t#0", "running")
     assert str(storage["t#0"].status) == "running"
+
+
+def test_ctrl_c_amid_a_change_in_memory() -> None:
+    """At whatever line it comes, a commit or a delete is stored whole or not at all, and nothing is left behind."""
+    first = Change("v1", {("c", "k"): Record(b"1", 5), ("c", "gone"): Record(b"1", 6)}, labels=frozenset({"a", "b"}))
+    second = Change(
+        "v2", {("c", "k"): Record(b"2", 7), ("d", "k"): Record(b"2")}, frozenset({("c", "gone")}), frozenset({"b", "x"})
+    )
+
+    def contents(store: MemoryStore) -> tuple[Any, ...]:
+        listed = {label: store.scan(label, None, 9).uids for label in (None, "a", "b", "x")}
+        return store.load("s", EVERYTHING), store.due(100, None, 9).entries, listed
+
+    def changed(*changes: Callable[[MemoryStore], object]) -> tuple[Any, ...]:
+        store = MemoryStore()
+        for change in changes:
+            change(store)
+        return contents(store)
+
+    steps: list[Callable[[MemoryStore], object]] = [
+        lambda store: store.commit("s", first, ABSENT, EVERYTHING),
+        lambda store: store.commit("s", second, "v1", EVERYTHING),
+        lambda store: store.delete("s"),
+    ]
+    for number, step in enumerate(steps):
+        whole = [changed(*steps[:number]), changed(*steps[: number + 1])]
+        assert whole[0] != whole[1]
+        interrupted = 0
+        for line in range(1000):
+            store = MemoryStore()
+            for before in steps[:number]:
+                before(store)
+            if not interrupt_at(line, lambda step=step, store=store: step(store)):  # type: ignore[misc]
+                break
+            interrupted += 1
+            assert contents(store) in whole, f"step {number} was interrupted at line event {line}"
+        assert interrupted > 10
+
+
+def interrupt_at(line: int, call: Callable[[], object]) -> bool:
+    """Calls something with Ctrl-C before a line of the changes that it makes in memory; whether there is such a line."""
+    seen = 0
+    interrupted = False
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal seen, interrupted
+        if frame.f_globals["__name__"] != MemoryStore.__module__ or not frame.f_code.co_name.startswith("_"):
+            return None
+        if event == "line" and not interrupted:
+            if seen == line:
+                interrupted = True
+                raise KeyboardInterrupt
+            seen += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            call()
+    finally:
+        sys.settrace(before)
+    return interrupted

@@ -6,7 +6,9 @@ import bisect
 import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from triggers.errors import Conflict
 from triggers.storages.base import BaseTriggerStorage
@@ -23,6 +25,8 @@ from triggers.store import (
     Store,
     Want,
 )
+
+T = TypeVar("T", str, tuple[int, str, str, str])
 
 _lock = threading.Lock()
 """Held for each call on any store of this process, and across each fork, so that a child never copies half a commit."""
@@ -62,19 +66,7 @@ class MemoryStore(Store):
             session = self._sessions.get(uid)
             if (session.version if session else ABSENT) != expected:
                 raise Conflict(uid, self._snapshot(uid, want))
-            if session is None:
-                session = self._sessions[uid] = _Session()
-                bisect.insort(self._uids[None], uid)
-            for collection, key in change.drop:
-                self._drop(uid, session, collection, key)
-            for (collection, key), record in change.put.items():
-                self._drop(uid, session, collection, key)
-                session.records.setdefault(collection, {})[key] = record
-                if record.wake_at is not None:
-                    bisect.insort(self._due, (record.wake_at, uid, collection, key))
-            if change.labels is not None:
-                self._label(uid, session, change.labels)
-            session.version = change.version
+            _whole(lambda: self._apply(uid, change))
 
     def delete(self, uid: str, expected: str | None = None) -> bool:
         """Removes the session under the lock."""
@@ -84,12 +76,7 @@ class MemoryStore(Store):
                 raise Conflict(uid, self._snapshot(uid, Want()))
             if session is None:
                 return False
-            for collection in list(session.records):
-                for key in list(session.records[collection]):
-                    self._drop(uid, session, collection, key)
-            self._label(uid, session, frozenset())
-            del self._sessions[uid]
-            self._unlist(None, uid)
+            _whole(lambda: self._remove(uid, session))
             return True
 
     def due(self, before: int, after: str | None, limit: int) -> DuePage:
@@ -127,27 +114,67 @@ class MemoryStore(Store):
                 records.setdefault(collection, {})[key] = record
         return Snapshot(session.version, records)
 
+    def _apply(self, uid: str, change: Change) -> None:
+        session = self._sessions.setdefault(uid, _Session())
+        _insert(self._uids[None], uid)
+        for collection, key in change.drop:
+            self._drop(uid, session, collection, key)
+        for (collection, key), record in change.put.items():
+            self._drop(uid, session, collection, key)
+            if record.wake_at is not None:
+                _insert(self._due, (record.wake_at, uid, collection, key))
+            session.records.setdefault(collection, {})[key] = record
+        if change.labels is not None:
+            self._label(uid, session, change.labels)
+        session.version = change.version
+
+    def _remove(self, uid: str, session: _Session) -> None:
+        for collection in list(session.records):
+            for key in list(session.records[collection]):
+                self._drop(uid, session, collection, key)
+        self._label(uid, session, frozenset())
+        _take(self._uids[None], uid)
+        self._sessions.pop(uid, None)
+
     def _drop(self, uid: str, session: _Session, collection: str, key: str) -> None:
-        found = session.records.get(collection)
-        record = found.pop(key, None) if found else None
-        if found is not None and not found:
-            del session.records[collection]
+        found = session.records.get(collection, {})
+        record = found.get(key)
         if record is not None and record.wake_at is not None:
-            entry = (record.wake_at, uid, collection, key)
-            del self._due[bisect.bisect_left(self._due, entry)]
+            _take(self._due, (record.wake_at, uid, collection, key))
+        found.pop(key, None)
+        if not found:
+            session.records.pop(collection, None)
 
     def _label(self, uid: str, session: _Session, labels: frozenset[str]) -> None:
         for gone in session.labels - labels:
-            self._unlist(gone, uid)
+            uids = self._uids.get(gone, [])
+            _take(uids, uid)
+            if not uids:
+                self._uids.pop(gone, None)
         for new in labels - session.labels:
-            bisect.insort(self._uids.setdefault(new, []), uid)
+            _insert(self._uids.setdefault(new, []), uid)
         session.labels = labels
 
-    def _unlist(self, label: str | None, uid: str) -> None:
-        uids = self._uids[label]
-        del uids[bisect.bisect_left(uids, uid)]
-        if label is not None and not uids:
-            del self._uids[label]
+
+def _whole(change: Callable[[], None]) -> None:
+    """Makes a change whole when Ctrl-C comes amid it: each of its steps may be repeated."""
+    try:
+        change()
+    except BaseException:
+        change()
+        raise
+
+
+def _insert(entries: list[T], entry: T) -> None:
+    place = bisect.bisect_left(entries, entry)
+    if entries[place : place + 1] != [entry]:
+        entries.insert(place, entry)
+
+
+def _take(entries: list[T], entry: T) -> None:
+    place = bisect.bisect_left(entries, entry)
+    if entries[place : place + 1] == [entry]:
+        del entries[place]
 
 
 def _cursor_key(cursor: str) -> tuple[int, str, str, str]:
