@@ -144,6 +144,12 @@ def test_completion_prints_the_script(command: Call, shell: str, mark: str) -> N
     assert "_TRIGGERS_COMPLETE" in answer.out
 
 
+def test_the_scripts_are_scripts(command: Call, tmp_path: Path) -> None:
+    """Bash reads what it is given."""
+    (tmp_path / "complete.sh").write_text(command("completion", "bash").out)
+    assert subprocess.run(["bash", "-n", "complete.sh"], cwd=tmp_path, check=False).returncode == 0
+
+
 def test_the_shell_asks_and_gets_commands(tmp_path: Path) -> None:
     """What the script calls answers with the commands that begin like this."""
     asked = subprocess.run(
@@ -156,7 +162,7 @@ def test_the_shell_asks_and_gets_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["completion", "bash"], ["graph", "t.json"], ["lint", "t.json"]])
 def test_what_needs_no_backend_imports_none(tmp_path: Path, arguments: list[str]) -> None:
-    """These stay quick: no backend, no plugins, no library for tables. Settings may come from distributions, so not all is ours."""
+    """These stay quick: no backend, no plugins, no library for tables."""
     (tmp_path / "t.json").write_text('{"t_a": {"after": ["a"], "run": "x"}}')
     program = (
         f"import sys; from triggers_cli.__main__ import run; run({arguments!r}); "
@@ -195,8 +201,12 @@ def test_ctrl_c_during_a_question_is_one_line_and_130(tmp_path: Path) -> None:
 
 
 def test_help_fits_forty_columns(tmp_path: Path) -> None:
-    """In a real terminal, apart from examples, which must not be broken."""
-    help_, completion = in_terminal(tmp_path, [["--help"], ["completion", "--help"]], columns=40)
-    assert (help_.code, completion.code) == (0, 0)
+    """In a real terminal, apart from examples, which must not be broken; what programs read is printed as it is."""
+    commands = [["--help"], ["completion", "zsh"], ["schema"], ["shcema"]]
+    help_, completion, schema, mistyped = in_terminal(tmp_path, commands, columns=40)
+    assert [answer.code for answer in (help_, completion, schema, mistyped)] == [0, 0, 0, 2]
+    assert "compdef" in completion.out
+    assert schema.json()["$schema"].endswith("2020-12/schema")
+    assert "Did you mean 'schema'?" in mistyped.out
     text = help_.out[help_.out.index("Options:") :]
     assert max(map(len, text.splitlines())) <= 40

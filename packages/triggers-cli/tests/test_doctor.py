@@ -144,6 +144,9 @@ def test_when_it_was_last_swept(command: Call) -> None:
     found = command("doctor", "--json").json()["storages"][0]["sweep"]
     assert (found["running"], found["last_seconds"] < 60) == (True, True)
     assert "last swept" in command("doctor").out
+    Path("triggers.toml").write_text(SETTINGS.replace("mine", "other"))
+    assert command("sweep").code == 0
+    assert command("doctor", "--json").json()["storages"][0]["sweep"]["running"]
     assert command("sessions", "--json").json()["uids"] == []
 
 

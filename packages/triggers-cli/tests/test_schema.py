@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def fits(value: Any, schema: Any, root: Any = None) -> bool:
 
 def _holds(word: str, argument: Any, value: Any, schema: Any, root: Any) -> bool:
     number = type(value) in (int, float)
-    checks = {
+    checks: dict[str, Callable[[], bool]] = {
         "$ref": lambda: fits(value, root["$defs"][argument.rpartition("/")[2]], root),
         "type": lambda: (
             type(value) is int

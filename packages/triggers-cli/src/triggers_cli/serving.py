@@ -19,9 +19,9 @@ def sweep(json_: bool) -> None:
     \b
     JSON: {"handled": number of wake-ups}.
     """
-    from triggers.process import get_process
+    from triggers.operating import sweep as sweep_once
 
-    handled = get_process().sweep()
+    handled = sweep_once()
     end_of_work()
     if json_:
         as_json({"handled": handled})
