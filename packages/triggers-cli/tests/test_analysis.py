@@ -94,6 +94,7 @@ def test_the_directive_of_an_unreachable_task_is_where_it_waits() -> None:
         ),
         ({"a": {"after": ["x"]}, "b": {"after": ["a"], "unless": ["y"]}}, {}),
         ({"a": {"andEvery": "x", "unless": ["a"]}}, {}),
+        ({"a": {"after": ["b"], "unless": ["a"]}, "b": {"after": ["a"]}}, {}),
     ],
 )
 def test_an_unless_that_always_wins(given: dict[str, Any], forbidden: dict[str, dict[str, str | None]]) -> None:

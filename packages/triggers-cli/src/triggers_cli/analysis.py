@@ -60,13 +60,14 @@ def _runs_on(tasks: Tasks, circle: list[str]) -> bool:
 def always_forbidden(tasks: Tasks) -> dict[str, dict[str, str | None]]:
     """Tasks whose ``unless`` is complete by the time they are ready: each trigger of it, with the task that had to wait for it.
 
-    The trigger is the task's own (``None``), or one without which another task that it waits for could not have run.
+    The trigger is the task's own (``None``), or one without which another task that it waits for could not have run. A task that
+    waits for itself is none of these: it is never ready.
     """
     found = {}
     for name, task in tasks.items():
         if task.unless:
             before = _fired_before(tasks, name)
-            if all(trigger in before for trigger in task.unless):
+            if name not in before and all(trigger in before for trigger in task.unless):
                 found[name] = {trigger: before[trigger] for trigger in task.unless}
     return found
 
