@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.simulator.scenarios import SCENARIOS
-from triggers import process, records, relations, runtime
-from triggers.engine import application, attempts, fire, related, session, wakeups
+from triggers import explain, process, records, relations, runtime, sessions
+from triggers.codec import encode
+from triggers.engine import application, attempts, fire, lifecycle, related, session, wakeups
 from triggers.errors import Conflict, OutcomeUnknown
 from triggers.instance import Status
 from triggers.remembered import RememberedViews
@@ -199,6 +200,96 @@ def repeated_events_fire_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application.Fire, "apply", forgetful)
 
 
+def finalizing_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last task but one finalizes the session."""
+    pending = session.Session.pending.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(session.Session, "pending", property(lambda self: max(0, pending(self) - 1)))
+
+
+def finalizing_with_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether all is resolved is judged by what was stored before, so that of two last tasks neither may finalize."""
+    monkeypatch.setattr(session.Session, "pending", property(lambda self: self.head.pending if self.head else 0))
+
+
+def stars_that_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``*.trigger`` fires before the set of children is complete."""
+    monkeypatch.setattr(session.Session, "children_complete", property(lambda self: True))
+
+
+def stars_forgotten_when_the_set_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declaring the children complete does not look at what they have fired already."""
+
+    def declare(self: Any, session: Any) -> bool:
+        session.set_head(children_complete=True)
+        return True
+
+    monkeypatch.setattr(related.CompleteChildren, "apply", declare)
+
+
+def parcels_last_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outbox is delivered last first."""
+    monkeypatch.setattr(relations, "sorted", lambda numbers: sorted(numbers)[::-1], raising=False)
+
+
+def incarnations_that_forget_what_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A join that is repeated has the parent take all numbers again."""
+    apply = related.RegisterChild.apply
+
+    def anew(self: Any, session: Any) -> None:
+        apply(self, session)
+        child = session.view.get(records.CHILDREN, self.uid)
+        session.view.put(records.CHILDREN, self.uid, replace(child, arrived=0))
+
+    monkeypatch.setattr(related.RegisterChild, "apply", anew)
+
+
+def moved_whatever_happened_since_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The original is closed though it has changed after it was copied."""
+    apply = lifecycle.Close.apply
+
+    def careless(self: Any, session: Any) -> str:
+        self.expected, copied = session.view.version, self.expected
+        apply(self, session)
+        if session.head.closed != "moved":
+            session.set_head(copy_of=copied)
+        return copied
+
+    monkeypatch.setattr(lifecycle.Close, "apply", careless)
+
+
+def copies_that_are_active_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy takes fires before its original is closed."""
+    write = sessions._copy_of
+
+    def active(snapshot: Any, head: Any, version: str, source: str) -> Any:
+        change = write(snapshot, head, version, source)
+        record = change.put["session", "head"]
+        return change._replace(put={**change.put, ("session", "head"): record._replace(value=encode(head))})
+
+    monkeypatch.setattr(sessions, "_copy_of", active)
+
+
+def moved_sessions_still_take_fires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The original takes fires after it was closed."""
+    monkeypatch.setattr(application.Fire, "admitted_when_closed", True)
+
+
+def explanations_without_unless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``explain`` does not see that an ``unless`` is complete."""
+    monkeypatch.setattr(explain, "_forbids", lambda task, received, missing: False)
+
+
+def explanations_that_forget_a_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``explain`` forgets one of the triggers that are missing."""
+    lacks = explain._lacks
+    monkeypatch.setattr(explain, "_lacks", lambda task, received: lacks(task, received)[1:] or lacks(task, received))
+
+
+def explanations_with_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``explain`` names triggers that have come."""
+    monkeypatch.setattr(explain, "_lacks", lambda task, received: task.needs)
+
+
 PLANTED: dict[str, tuple[Plant, str]] = {
     "cascade in a second commit": (cascade_in_a_second_commit, "join with failures and a replay"),
     "no wake-up for what is scheduled": (delivery_instead_of_a_stored_schedule, "join with failures and a replay"),
@@ -216,10 +307,29 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     "finalizing twice": (finalizing_twice, "finalizing with two last tasks at once"),
     "the parent forgets what arrived": (parent_forgets_what_arrived, "a child and its parent"),
     "a parcel dropped before it arrived": (parcel_dropped_before_it_arrived, "a child and its parent"),
+    "finalizing too early": (finalizing_too_early, "finalizing with two last tasks at once"),
+    "finalizing with the next commit": (finalizing_with_the_next_commit, "finalizing with two last tasks at once"),
+    "stars that wait for nobody": (stars_that_wait_for_nobody, "joining another store's session, and complete children"),
+    "stars forgotten when the set is complete": (
+        stars_forgotten_when_the_set_is_complete,
+        "joining another store's session, and complete children",
+    ),
+    "parcels last first": (parcels_last_first, "a child and its parent in another store"),
+    "an incarnation that forgets what arrived": (
+        incarnations_that_forget_what_arrived,
+        "joining another store's session, and complete children",
+    ),
+    "moved whatever happened since the copy": (moved_whatever_happened_since_the_copy, "moving while it works"),
+    "copies that are active at once": (copies_that_are_active_at_once, "moving while it works"),
+    "moved sessions still take fires": (moved_sessions_still_take_fires, "moving while it works"),
+    "explanations without unless": (explanations_without_unless, "andEvery, unless, retries, fires from bodies"),
+    "explanations that forget a trigger": (explanations_that_forget_a_trigger, "join with failures and a replay"),
+    "explanations with too much": (explanations_with_too_much, "join with failures and a replay"),
     "repeated events fire again": (repeated_events_fire_again, "events that come twice"),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", PLANTED)
 def test_the_simulator_finds(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted bug is found, and the report shows a short schedule."""

@@ -15,7 +15,7 @@ SCHEDULES = int(os.environ.get("TRIGGERS_TEST_SCHEDULES", "200"))
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_r28_random_schedules_keep_the_rules(name: str) -> None:
-    """R3-R30 hold after each step of random schedules, and all work comes to rest."""
+    """R3-R31 hold, and explanations are right, after each step of random schedules, and all work comes to rest."""
     assert simulate(SCENARIOS[name], SCHEDULES) > SCHEDULES
 
 
@@ -23,8 +23,13 @@ def test_r28_random_schedules_keep_the_rules(name: str) -> None:
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_r28_very_many_random_schedules_keep_the_rules(name: str, part: int) -> None:
-    """The same with thousands of schedules: 20 000 in all."""
-    simulate(SCENARIOS[name], 560, first_seed=1_000_000 * (part + 1))
+    """The same with thousands of schedules: more than 20 000 in all."""
+    simulate(SCENARIOS[name], 340, first_seed=1_000_000 * (part + 1))
+
+
+def test_there_are_so_many() -> None:
+    """What is promised is played."""
+    assert len(SCENARIOS) * 4 * 340 >= 20_000
 
 
 ONE_CRASH = replace(CALM, kills=1)
