@@ -14,6 +14,7 @@ _LONGEST = 34
 _MARGIN = 20.0
 _LEGEND = 34.0
 _HEAD = 8.0
+_ASIDE = 9.0
 _FAR = 2
 """So many layers away, a trigger is drawn once more."""
 _STROKES = {
@@ -108,6 +109,8 @@ def _arrow(arrow: Arrow, layout: Layout, sizes: dict[str, tuple[float, float]]) 
     left, right = (arrow.target, arrow.source) if back else edge
     (x1, y1), (x2, y2) = layout.centres[left], layout.centres[right]
     x1, x2 = x1 + sizes[left][0] / 2, x2 - sizes[right][0] / 2
+    if back:  # beside what leads the other way
+        y1, y2 = y1 + _ASIDE, y2 + _ASIDE
     begin, end = (x1 + _HEAD, x2) if back else (x1, x2 - _HEAD)
     path, x, y = [f"M{begin:.1f},{y1:.1f}"], begin, y1
     for bend_left, bend_right, height in layout.bends[edge]:
@@ -121,8 +124,9 @@ def _arrow(arrow: Arrow, layout: Layout, sizes: dict[str, tuple[float, float]]) 
 def _loop(arrow: Arrow, layout: Layout, sizes: dict[str, tuple[float, float]]) -> str:
     x, y = layout.centres[arrow.source]
     top = y - sizes[arrow.source][1] / 2
-    path = f"M{x - 8:.1f},{top:.1f} C{x - 14:.1f},{top - 18:.1f} {x + 14:.1f},{top - 18:.1f} {x + 8:.1f},{top:.1f}"
-    return f'<path d="{path}" fill="none" {_STROKES[arrow.kind]}/>'
+    path = f"M{x - 8:.1f},{top:.1f} C{x - 14:.1f},{top - 18:.1f} {x + 14:.1f},{top - 18:.1f} {x + 8:.1f},{top - 6:.1f}"
+    tip = f"M{x + 8:.1f},{top:.1f} l-4,-7 h8 z"
+    return f'<path d="{path}" fill="none" {_STROKES[arrow.kind]}/><path d="{tip}" fill="{_HEADS[arrow.kind]}"/>'
 
 
 def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
