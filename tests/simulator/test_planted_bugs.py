@@ -252,7 +252,7 @@ def moved_whatever_happened_since_the_copy(monkeypatch: pytest.MonkeyPatch) -> N
         apply(self, session)
         if session.head.closed != "moved":
             session.set_head(copy_of=copied)
-        return copied
+        return str(copied)
 
     monkeypatch.setattr(lifecycle.Close, "apply", careless)
 
