@@ -66,6 +66,8 @@ def test_show_chooses_instances(folder: Path, command: Call) -> None:
     assert [found["name"] for found in command("show", "s1", "--status", "failed", "--json").json()["instances"]] == ["t_bad#0"]
     assert command("show", "s1", "--task", "t_good", "--json").json()["instances"] == []
     assert "ValueError: no paper" in command("show", "s1").out
+    assert "Traceback" not in command("show", "s1").out
+    assert "t_bad#0: Traceback (most recent call last):" in command("show", "s1", "--traceback").out
 
 
 def test_explain_and_history_as_json(folder: Path, command: Call) -> None:

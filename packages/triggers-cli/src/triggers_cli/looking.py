@@ -75,8 +75,9 @@ def _described(uids: list[str]) -> Iterator[dict[str, Any]]:
 @click.option("--task", help="Only instances of this task.")
 @click.option("--status", help="Only instances in this status.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="How many instances; 0 shows all.")
+@click.option("--traceback", is_flag=True, help="The tracebacks of those that failed, too.")
 @json_option
-def show(uid: str, task: str | None, status: str | None, limit: int, json_: bool) -> None:
+def show(uid: str, task: str | None, status: str | None, limit: int, traceback: bool, json_: bool) -> None:
     r"""A session: its state, its instances (unresolved ones first where there are many), what fired.
 
     \b
@@ -103,6 +104,9 @@ def show(uid: str, task: str | None, status: str | None, limit: int, json_: bool
         [found.name, found.status, found.attempt, ", ".join(found.kwargs), outcome(found)] for found in instances
     ])  # fmt: skip
     say_wrapped(f"fired: {', '.join(storage.latest_kwargs) or 'nothing'}")
+    for found in instances if traceback else ():
+        if error_of(found):
+            say(f"\n{found.name}: {plain(found.metadata['exception'].get('traceback')).rstrip()}")
 
 
 def outcome(instance: Any) -> str:
