@@ -13,7 +13,6 @@ import pytest
 
 from tests.faults.chaos import COUNTS, INSTANCES, Chaos
 from tests.servers.client import OwnServer, Server
-from tests.servers.plugin import Space, fresh_name
 from tests.servers.proxy import FaultProxy
 from triggers import records
 from triggers.settings import Settings
@@ -89,12 +88,7 @@ def test_r28_redis_and_celery_on_redis(
         "task_acks_late": False,
     }
 
-    def restart() -> None:
-        server.kill()
-        time.sleep(0.5)
-        server.start()
-
-    disturbances = [("connections cut", proxy.cut), ("Redis killed", restart), ("connections cut", proxy.cut)]
+    disturbances = [("connections cut", proxy.cut), ("Redis killed", lambda: restart(server)), ("connections cut", proxy.cut)]
     chaos = Chaos(tmp_path, settings, FIRES // 5, KILLS, celery=celery, disturbances=_healing(disturbances, proxy))
     chaos.add_firing(2)
     chaos.add_celery_workers(2)
@@ -106,10 +100,9 @@ def test_r28_postgres_and_celery_on_rabbitmq(
     tmp_path: Path,
     own_server: Callable[..., OwnServer],
     fault_proxy: Callable[[Server | int], FaultProxy],
-    amqp_space: Space,
 ) -> None:
-    """PostgreSQL keeps the sessions and is stopped hard and started; RabbitMQ is the broker; connections are cut."""
-    server = own_server("postgres")
+    """PostgreSQL keeps the sessions, RabbitMQ is the broker; both are stopped hard and started; connections are cut."""
+    server, broker = own_server("postgres"), own_server("amqp")
     proxy = fault_proxy(server)
     url = server.url.replace(f":{server.port}", f":{proxy.port}")
     for scheme in ("postgresql://", "postgres://"):
@@ -117,30 +110,30 @@ def test_r28_postgres_and_celery_on_rabbitmq(
     direct = url.replace(f":{proxy.port}", f":{server.port}")
     storage_backends.get("sql", "any", url=direct).store.setup()
     settings = settings_for({"sql": {"url": url}}, "celery")
-    queue = f"{amqp_space.prefix}{fresh_name()}"
     celery = {
-        "broker_url": amqp_space.url,
-        "task_default_queue": queue,
+        "broker_url": broker.url,
         "broker_connection_retry_on_startup": True,
         "worker_prefetch_multiplier": 1,
         "task_acks_late": True,
     }
 
-    def restart() -> None:
-        server.kill()
-        time.sleep(0.5)
-        server.start()
-
-    disturbances = [("connections cut", proxy.cut), ("PostgreSQL killed", restart), ("connections cut", proxy.cut)]
+    disturbances = [
+        ("connections cut", proxy.cut),
+        ("PostgreSQL killed", lambda: restart(server)),
+        ("RabbitMQ killed", lambda: restart(broker)),
+        ("connections cut", proxy.cut),
+    ]
     chaos = Chaos(tmp_path, settings, FIRES // 5, KILLS, celery=celery, disturbances=_healing(disturbances, proxy))
     chaos.add_firing(2)
     chaos.add_celery_workers(2)
-    try:
-        run(chaos, lambda uid: storage_backends.get("sql", uid, url=direct), "PostgreSQL, Celery on RabbitMQ")
-    finally:
-        from tests.runners.celery_workers import delete_queues
+    run(chaos, lambda uid: storage_backends.get("sql", uid, url=direct), "PostgreSQL, Celery on RabbitMQ")
 
-        delete_queues(amqp_space.url, queue)
+
+def restart(server: OwnServer) -> None:
+    """Kills a server, and starts it again with what it has on disk."""
+    server.kill()
+    time.sleep(0.5)
+    server.start()
 
 
 def _healing(disturbances: list[tuple[str, Callable[[], None]]], proxy: FaultProxy) -> list[tuple[str, Callable[[], None]]]:
