@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    import logging
+
+    from triggers.hooks import Hooks
 
 _GROUP = "triggers.plugins"
 _warned: set[str] = set()
@@ -19,9 +25,7 @@ def commands_of_plugins(taken: Container[str]) -> dict[str, click.Command]:
     """
     if not _any_plugin():
         return {}
-    from triggers.hooks import get_hooks
-
-    hooks = get_hooks()
+    hooks = _loaded()
     for name, error in hooks.broken.items():
         _warn(f"plugin {name!r} cannot be loaded: {type(error).__name__}: {error}")
     found: dict[str, click.Command] = {}
@@ -39,6 +43,24 @@ def commands_of_plugins(taken: Container[str]) -> dict[str, click.Command]:
             else:
                 found[name] = command
     return found
+
+
+def _loaded() -> Hooks:
+    """The hooks with all plugins; what is logged of a broken one is said here in one line."""
+    import logging
+
+    from triggers.hooks import get_hooks
+
+    log = logging.getLogger("triggers.hooks")
+    log.addFilter(_nothing)
+    try:
+        return get_hooks()
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _any_plugin() -> bool:
