@@ -176,7 +176,7 @@ def test_ctrl_c_ends_after_the_current_rows_and_a_second_run_completes(folder: P
     assert terminal.exitstatus == 130, shown
     assert "stopped before the end" in shown
     assert "Traceback" not in shown
-    fired = int(shown.rpartition("fired")[2].split()[0])
+    fired = int(shown.rpartition("fired:")[2].split()[0])
     assert 0 < fired < rows
     second = command(*arguments, "--json").json()
     assert [second[name] for name in COUNTS] == [rows, rows - fired, fired, 0, 50]
