@@ -21,21 +21,16 @@ class Queue:
 
     def join(self, name: str, *, urgent: bool = False) -> threading.Thread:
         """One more thread; returns when it waits."""
-        before = self.waiting
-
-        def run() -> None:
-            with self.turns.turn("key", urgent=urgent):
-                self.order.append(name)
-
-        thread = threading.Thread(target=run)
+        before = self.length
+        thread = threading.Thread(target=self.turns.run, args=("key", lambda: self.order.append(name)), kwargs={"urgent": urgent})
         thread.start()
         self.threads.append(thread)
-        wait_until(lambda: self.waiting == before + 1)
+        wait_until(lambda: self.length == before + 1)
         return thread
 
     @property
-    def waiting(self) -> int:
-        """How many wait."""
+    def length(self) -> int:
+        """How many wait or have their turn."""
         return len(self.turns._queues.get("key", ()))
 
     def finish(self) -> None:
@@ -43,15 +38,20 @@ class Queue:
         for thread in self.threads:
             thread.join(10)
             assert not thread.is_alive(), "a thread waits for ever"
+        assert self.turns._queues == {}
 
 
 def test_first_come_first_served() -> None:
     """In the order in which they came."""
     queue = Queue()
-    with queue.turns.turn("key"):
+
+    def hold() -> str:
         for name in "abcde":
             queue.join(name)
         assert queue.order == []
+        return "what the work returns"
+
+    assert queue.turns.run("key", hold) == "what the work returns"
     queue.finish()
     assert queue.order == list("abcde")
 
@@ -59,10 +59,14 @@ def test_first_come_first_served() -> None:
 def test_urgent_goes_first() -> None:
     """Ahead of all that wait, not of the one whose turn it is."""
     queue = Queue()
-    with queue.turns.turn("key"):
+
+    def hold() -> None:
         queue.join("a")
         queue.join("b")
         queue.join("urgent", urgent=True)
+        assert queue.order == []
+
+    queue.turns.run("key", hold, urgent=True)
     queue.finish()
     assert queue.order == ["urgent", "a", "b"]
 
@@ -70,74 +74,99 @@ def test_urgent_goes_first() -> None:
 def test_other_keys_do_not_wait() -> None:
     """Each key has a queue of its own, which is gone when nobody wants it."""
     turns = Turns()
-    with turns.turn("a"), turns.turn("b"):
-        pass
+    turns.run("a", lambda: turns.run("b", lambda: None))
     assert turns._queues == {}
 
 
 def test_an_error_ends_the_turn() -> None:
-    """Whatever the block raises."""
-    turns = Turns()
-    with pytest.raises(RuntimeError), turns.turn("key"):
+    """Whatever the work raises."""
+    queue = Queue()
+
+    def fail() -> None:
+        queue.join("behind")
         raise RuntimeError
-    with turns.turn("key"):
-        pass
+
+    with pytest.raises(RuntimeError):
+        queue.turns.run("key", fail)
+    queue.finish()
 
 
 def test_a_wait_that_is_broken_off() -> None:
     """Ctrl-C in one that waits: it never has its turn, and those behind it have theirs."""
-    turns, order = Turns(), list[str]()
+    queue = Queue()
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turns.turn("key"):
-            held.set()
-            release.wait(10)
+        held.set()
+        release.wait(10)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=queue.turns.run, args=("key", hold))
     holder.start()
+    queue.threads.append(holder)
     assert held.wait(10)
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises(KeyboardInterrupt), turns.turn("key"):
-            order.append("the one that was interrupted")
+        with pytest.raises(KeyboardInterrupt):
+            queue.turns.run("key", lambda: queue.order.append("the one that was interrupted"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    behind = threading.Thread(target=lambda: _take(turns, order))
-    behind.start()
-    wait_until(lambda: len(turns._queues["key"]) == 1)
+    queue.join("behind")
     release.set()
-    for thread in (holder, behind):
-        thread.join(5)
-    assert order == ["behind"]
-    assert turns._queues == {}
-
-
-def _take(turns: Turns, order: list[str]) -> None:
-    with turns.turn("key"):
-        order.append("behind")
+    queue.finish()
+    assert queue.order == ["behind"]
 
 
 def test_a_turn_that_comes_while_the_wait_is_broken_off_is_passed_on() -> None:
     """A ticket that was already called when its owner gives up goes to the next one."""
-    turns, order = Turns(), list[str]()
+    queue = Queue()
     ticket = threading.Lock()
     ticket.acquire()
-    with turns.turn("key"):
-        turns._queues["key"].append(ticket)
-        behind = threading.Thread(target=lambda: _take(turns, order))
-        behind.start()
-        wait_until(lambda: len(turns._queues["key"]) == 2)
+
+    def hold() -> None:
+        queue.turns._queues["key"].append(ticket)
+        queue.join("behind")
+
+    queue.turns.run("key", hold)
     assert not ticket.locked(), "it is its turn now"
-    turns._give_back("key", ticket)
-    behind.join(5)
-    assert order == ["behind"]
-    assert turns._queues == {}
+    assert queue.order == []
+    queue.turns._leave("key", ticket)
+    queue.finish()
+    assert queue.order == ["behind"]
+
+
+def test_interrupts_at_any_moment_leak_no_turn() -> None:
+    """Ctrl-C before, in and after the work: the queue is empty again, and its lock open."""
+    turns = Turns()
+    armed = False
+    broken_off = 0
+
+    def interrupted(*_: object) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        for number in range(3000):
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, 0.000_005 + number % 100 * 0.000_001)
+                for _ in range(300):
+                    turns.run("key", int)
+                armed = False
+            except KeyboardInterrupt:
+                broken_off += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert turns._queues == {}
+            assert not turns._guard.locked()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert broken_off > 1000
 
 
 def test_who_has_just_begun_makes_way_for_who_has_tried_often() -> None:

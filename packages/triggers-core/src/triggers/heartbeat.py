@@ -40,7 +40,9 @@ class Heartbeat:
 
     def reset(self) -> None:
         """Starts with nothing running (after a fork)."""
-        self._changed = threading.Condition()
+        # Entered by itself, since Ctrl-C can break off the entry of a Condition with its lock held.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._running: dict[str, Running] = {}
         self._lost: set[str] = set()
         self._reporting: set[str] = set()
@@ -48,7 +50,7 @@ class Heartbeat:
 
     def add(self, running: Running) -> None:
         """Keeps the lease of an attempt from now on."""
-        with self._changed:
+        with self._lock:
             self._running[running.claim] = running
             self.start()
 
@@ -60,7 +62,7 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Ends the thread; the next attempt starts another."""
-        with self._changed:
+        with self._lock:
             self._thread = None
             self._changed.notify_all()
 
@@ -69,12 +71,12 @@ class Heartbeat:
 
         A renewal that meets the report finds the attempt ended, which is no loss. If it is lost, the refused report says so.
         """
-        with self._changed:
+        with self._lock:
             self._reporting.add(running.claim)
 
     def remove(self, running: Running) -> None:
         """Lets go of an attempt that has ended."""
-        with self._changed:
+        with self._lock:
             self._running.pop(running.claim, None)
             self._lost.discard(running.claim)
             self._reporting.discard(running.claim)
@@ -100,7 +102,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Renews all leases once."""
-        with self._changed:
+        with self._lock:
             sessions: dict[tuple[int, str], list[Running]] = {}
             for running in self._running.values():
                 if running.claim not in self._lost:
@@ -122,7 +124,7 @@ class Heartbeat:
 
     def _lose(self, running: Running) -> bool:
         """Notes that an attempt is lost; says whether it still runs here, unreported."""
-        with self._changed:
+        with self._lock:
             runs = running.claim in self._running and running.claim not in self._reporting
             if runs:
                 self._lost.add(running.claim)
@@ -131,7 +133,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while True:
             pause = self._runtime.settings.lease / BEATS_PER_LEASE
-            with self._changed:
+            with self._lock:
                 if self._thread is not threading.current_thread():
                     return
                 self._changed.wait(pause)

@@ -124,7 +124,8 @@ class Runtime:
             TriggersError: the command was refused; nothing was stored.
         """
         key = (id(storage.store), storage.uid)
-        with self.turns.turn(key, urgent=urgent):
+
+        def operate() -> Decision[R]:
             operation = _Operation(self, storage, key, command, finalize)
             if not urgent and self.crowds.conflicts(key):
                 self.pause(self.chance() * self.crowds.before_first(key))
@@ -132,6 +133,8 @@ class Runtime:
                 return operation.run()
             finally:
                 self.crowds.ended(key, operation.tries)
+
+        return self.turns.run(key, operate, urgent=urgent)
 
     def client_of(self, store: Store) -> str:
         """This process as a client of one store object: operations through two of them do not queue up for each other."""

@@ -175,9 +175,9 @@ class Registered:
                 if module not in self._imported:
                     try:
                         importlib.import_module(module)
-                    except ImportError as error:
+                    except (Exception, SystemExit) as error:
                         raise SettingsError(
-                            f"the module {module!r} of the setting 'tasks' cannot be imported: {error}"
+                            f"the module {module!r} of the setting 'tasks' cannot be imported: {type(error).__name__}: {error}"
                         ) from error
                     self._imported.add(module)
             if _GROUP not in self._imported:

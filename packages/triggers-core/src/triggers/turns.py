@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+R = TypeVar("R")
 
 
 class Turns:
@@ -18,51 +20,49 @@ class Turns:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._queues: dict[Hashable, deque[threading.Lock]] = {}
+        """By key: the ticket of the one whose turn it is, then those that wait for theirs to be released."""
 
-    @contextmanager
-    def turn(self, key: Hashable, *, urgent: bool = False) -> Iterator[None]:
-        """Waits until it is the caller's turn, and holds it for the block."""
-        self._enter(key, urgent)
+    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False) -> R:
+        """Waits until it is the caller's turn, does the work and passes the turn on, whatever happens (Ctrl-C too)."""
+        ticket = threading.Lock()
+        ticket.acquire()
         try:
-            yield
+            self._wait(key, ticket, urgent)
+            return work()
         finally:
-            self._leave(key)
+            # An interrupt can break off this very call, so it may be repeated. A context manager could not be: nobody catches
+            # what is raised as its exit begins.
+            try:
+                self._leave(key, ticket)
+            except BaseException:
+                self._leave(key, ticket)
+                raise
 
-    def _enter(self, key: Hashable, urgent: bool) -> None:
+    def _wait(self, key: Hashable, ticket: threading.Lock, urgent: bool) -> None:
+        with self._guard:
+            queue = self._queues.setdefault(key, deque())
+            if urgent and queue:
+                queue.insert(1, ticket)
+            else:
+                queue.append(ticket)
+            first = queue[0] is ticket
+        if not first:
+            ticket.acquire()
+
+    def _leave(self, key: Hashable, ticket: threading.Lock) -> None:
+        """Takes the ticket out, wherever it is, and calls whoever is first now; once more changes nothing."""
         with self._guard:
             queue = self._queues.get(key)
             if queue is None:
-                self._queues[key] = deque()
                 return
-            ticket = threading.Lock()
-            ticket.acquire()
-            if urgent:
-                queue.appendleft(ticket)
-            else:
-                queue.append(ticket)
-        try:
-            ticket.acquire()
-        except BaseException:
-            self._give_back(key, ticket)
-            raise
-
-    def _leave(self, key: Hashable) -> None:
-        with self._guard:
-            queue = self._queues[key]
-            if queue:
-                queue.popleft().release()
-            else:
-                del self._queues[key]
-
-    def _give_back(self, key: Hashable, ticket: threading.Lock) -> None:
-        """Leaves the queue, or passes the turn on that came while the wait was broken off (Ctrl-C)."""
-        with self._guard:
-            try:
-                self._queues[key].remove(ticket)
-                return
-            except (KeyError, ValueError):
-                pass
-        self._leave(key)
+            if queue and queue[0] is ticket:
+                queue.popleft()
+            elif ticket in queue:
+                queue.remove(ticket)
+            if not queue:
+                self._queues.pop(key, None)
+            elif queue[0].locked():
+                queue[0].release()
 
 
 class Crowds:
