@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +114,29 @@ def test_retry_failed_goes_on_where_one_is_refused(failed: Path, command: Call, 
     assert {entry["uid"]: entry["status"] for entry in told["instances"]} == {"s0": "finished", "s1": "finished", closing: None}
     assert (told["found"], told["replayed"], told["refused"]) == (3, 2, 1)
     assert "was cancelled (over)" in next(entry["refused"] for entry in told["instances"] if entry["uid"] == closing)
+
+
+def test_ctrl_c_ends_a_bulk_of_replays_and_tells_how_far_it_came(failed: Path, command: Call) -> None:
+    """What was replayed is replayed, the rest is as it was, and the exit code is 130."""
+
+    class Interrupting:
+        @hookimpl
+        def triggers_post_replay(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for uid in ("s2", "s3"):
+        command("configure", uid, "tasks.json", "--yes")
+        command("fire", uid, "t_good", "--yes")
+    plugin = Interrupting()
+    get_hooks().register(plugin)
+    try:
+        answer = command("retry-failed", "--yes", "--json")
+    finally:
+        get_hooks().unregister(plugin)
+    told = answer.json()
+    assert (answer.code, told["interrupted"], told["found"], told["replayed"]) == (130, True, 3, 1)
+    assert [entry["replacement"] for entry in told["instances"]] == ["t_bad#1", None, None]
+    assert statuses(command, "s2") == {"t_bad#0": "failed"}
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -15,6 +13,7 @@ from typing import Any, BinaryIO
 import click
 
 from triggers.errors import TriggersError
+from triggers_cli.interrupting import on_signals
 from triggers_cli.lanes import Lanes, Refused, Report
 from triggers_cli.progress import Progress
 from triggers_cli.rows import STDIN, BadFile, BadRow, Layout, Row, Rows
@@ -82,7 +81,7 @@ class Bulk:
             KeyboardInterrupt: it was interrupted a second time.
         """
         began = time.monotonic()
-        with _opened(self.path) as file, _on_signals(self._interrupt):
+        with _opened(self.path) as file, on_signals(self._interrupt):
             rows = Rows(self.path, file, self.layout)
             found = iter(rows)
             try:
@@ -204,17 +203,3 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         raise BadFile(f"{path} cannot be opened: {error.strerror}") from None
     with file:
         yield file
-
-
-@contextmanager
-def _on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Has Ctrl-C and SIGTERM call the handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, known in before.items():
-            signal.signal(number, known)

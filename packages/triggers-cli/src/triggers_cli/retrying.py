@@ -91,30 +91,42 @@ def _failed(wanted: dict[str, Any], task: str | None, text: str) -> Iterator[dic
 
 def _replay_all(found: list[dict[str, Any]]) -> bool:
     """Replays, and notes in each entry what became of it; returns whether it was interrupted."""
-    from triggers.errors import StorageUnavailable, TriggersError
-    from triggers.manager import get_manager
+    from triggers_cli.interrupting import on_signals
     from triggers_cli.progress import Progress
 
+    interrupted = False
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True  # the replay that is under way is finished, and told
+
+    with on_signals(interrupt), Progress("replayed", len(found)) as progress:
+        for number, entry in enumerate(found, 1):
+            _replay(entry)
+            if number % _JOIN_EVERY == 0:
+                end_of_work()
+            progress.show(number, number)
+            if interrupted:
+                break
+        end_of_work()
+    for entry in found:
+        if entry["replacement"] is not None:
+            entry["status"] = _status(entry["uid"], entry["replacement"])
+    return interrupted
+
+
+def _replay(entry: dict[str, Any]) -> None:
+    from triggers.errors import StorageUnavailable, TriggersError
+    from triggers.manager import get_manager
+
     try:
-        with Progress("replayed", len(found)) as progress:
-            for number, entry in enumerate(found, 1):
-                try:
-                    entry["replacement"] = get_manager(entry["uid"]).replay_failed_instance(entry["instance"]).name
-                except StorageUnavailable:
-                    raise
-                except TriggersError as error:
-                    entry["refused"] = str(error)
-                if number % _JOIN_EVERY == 0:
-                    end_of_work()
-                progress.show(number, number)
-            end_of_work()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        for entry in found:
-            if entry["replacement"] is not None:
-                entry["status"] = _status(entry["uid"], entry["replacement"])
-    return False
+        entry["replacement"] = get_manager(entry["uid"]).replay_failed_instance(entry["instance"]).name
+    except StorageUnavailable:
+        raise
+    except TriggersError as error:
+        entry["refused"] = str(error)
 
 
 def _status(uid: str, name: str) -> str | None:
