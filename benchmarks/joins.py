@@ -153,9 +153,10 @@ def _on_celery(bench: Bench) -> list[Row]:
         wait(count)
         return (time.perf_counter() - began) / count
 
-    def joins(count: int) -> float:
+    def joins(count: int, *, prepared: bool = True) -> float:
+        starting = time.perf_counter()
         made = [celery_work.prepare(bench.uid(f"celery-{next(names)}")) for _ in range(count)]
-        began = time.perf_counter()
+        began = time.perf_counter() if prepared else starting
         for one in made:
             one.fire("a", {"n": 1})
             one.fire("b", {"n": 2})
@@ -168,6 +169,7 @@ def _on_celery(bench: Bench) -> list[Row]:
         ("one join", lambda: joins(1)),
         ("chords", lambda: chords(number)),
         ("joins", lambda: joins(number)),
+        ("whole joins", lambda: joins(number, prepared=False)),
     ]
     try:
         took = in_turn(acts, 3 if bench.quick else 15, warm=1)
@@ -197,5 +199,13 @@ def _on_celery(bench: Bench) -> list[Row]:
             took["chords"] / took["joins"],
             "the chords",
             "≥ 2",
+        ),
+        Row(
+            section,
+            "Triggers",
+            f"the same with making the sessions, {many}",
+            f"{1 / took['whole joins']:.0f}/s",
+            took["chords"] / took["whole joins"],
+            "the chords",
         ),
     ]

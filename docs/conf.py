@@ -19,7 +19,7 @@ copyright = f"2026, {author}"
 version = release = _core["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "_generated", "conftest.py"]
+exclude_patterns = ["_build", "_generated", "benchmarks", "conftest.py"]
 nitpicky = True
 # Annotations name private things and other people's, which have no page here; all other references must lead somewhere.
 nitpick_ignore_regex = [("py:.*", ".*")]
