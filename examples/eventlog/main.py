@@ -28,8 +28,8 @@ from pathlib import Path
 from expectation import Impossible
 from generate import write as write_log
 from reading import BadInput, Columns, Event, Plan, plan_for, read_events, read_header, read_plan, with_options
-from run import Run, Stuck
 
+from run import Run, Stuck
 from triggers import TriggersError
 
 HERE = Path(__file__).resolve().parent

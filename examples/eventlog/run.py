@@ -21,9 +21,9 @@ from expectation import Rulebook
 from firing import Share, fire_share
 from reading import Event, Plan
 from records import FOLDER, Records
-from report import Progress, processes_table, table
 
 import triggers
+from report import Progress, processes_table, table
 from triggers import BaseTriggerStorage, Status
 from triggers.config import parse_configuration
 from triggers.errors import SettingsError
