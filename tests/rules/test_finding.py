@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import sqlalchemy
 from tests.rules.backends import Backend, opened
 from tests.rules.scene import Scene
 from triggers.context import TaskContext
+from triggers.engine.lifecycle import NOT_SEARCHABLE
 from triggers.errors import InvalidName, StorageError
 from triggers.finalizing import FinalizingTriggerManager
 from triggers.sessions import find_sessions
@@ -91,6 +93,32 @@ def test_what_an_attribute_must_not_be(scene: Scene, attributes: dict[str, Any])
     with pytest.raises(InvalidName, match="x"):
         manager.label(**attributes)
     assert manager.storage.metadata["attributes"] == {}
+
+
+def test_an_attribute_that_could_not_be_searched_for(scene: Scene) -> None:
+    """What ``find_sessions`` takes for something else is refused as an attribute, and can only be removed."""
+    parameters = inspect.signature(find_sessions).parameters.values()
+    assert {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} == NOT_SEARCHABLE
+    manager = scene.configured(ONE)
+    for name in NOT_SEARCHABLE:
+        with pytest.raises(InvalidName, match=f"'{name}' could not be searched for"):
+            manager.label(**{name: "open"})
+        assert manager.label(**{name: None}) == {}
+
+
+@pytest.mark.parametrize(
+    "conditions, said",
+    [
+        ({"status": "fialed"}, "did you mean 'failed'"),
+        ({"status": "open"}, "there are failed, finalized, cancelled, moved, copy"),
+        ({"limit": 0}, "from 1, got 0"),
+        ({"limit": -1}, "from 1, got -1"),
+    ],
+)
+def test_a_search_that_means_nothing(scene: Scene, conditions: dict[str, Any], said: str) -> None:
+    """A status that no session can have finds nothing for ever, and a page of no sessions never ends: both are refused."""
+    with pytest.raises(ValueError, match=said):
+        find_sessions(storage=scene.backend.session("any"), **conditions)
 
 
 @pytest.fixture

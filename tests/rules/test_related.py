@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,9 @@ from tests.rules.scene import Scene, statuses
 from triggers import records
 from triggers.errors import RelationError
 from triggers.finalizing import FinalizingTriggerManager
+from triggers.instance import TaskInstance
 from triggers.manager import TriggerManager
+from triggers.managers import trigger_managers
 from triggers.relations import forward
 from triggers.store import EVERYTHING, Change, Snapshot, Store, Want
 
@@ -168,6 +170,41 @@ def test_r30_the_sweep_delivers_what_a_dead_process_left(scene: Scene) -> None:
     else:
         flora.fire("c")
     assert fired(father)[:2] == ["flora.a", "flora.b"]
+    assert outbox(scene, flora) == []
+
+
+class Raises(TriggerManager):
+    """A manager whose hook raises."""
+
+    key = "raises"
+
+    def _post_fire(self, trigger_name: str, task_instances: list[TaskInstance]) -> None:
+        if trigger_name.startswith("flora."):
+            raise ValueError("the hook of the parent")
+
+
+@pytest.fixture
+def raises() -> Iterator[None]:
+    """Registers it."""
+    trigger_managers.register("raises", Raises)
+    yield
+    trigger_managers.unregister("raises")
+
+
+@pytest.mark.usefixtures("raises")
+def test_r34_what_a_hook_of_the_parent_raises_does_not_reach_the_child(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither who fires the child nor the sweep, which goes on with the sessions that come after it."""
+    father, flora = family(scene, "flora")
+    scene.manager(father.uid, kind=Raises).fire("mine")
+    flora.fire("a")
+    assert (fired(father), outbox(scene, flora)) == (["mine", "flora.a"], [])
+    assert "the hook of the parent" in caplog.text
+    undelivered(scene, flora, "b")
+    if scene.sweeps:
+        scene.process.sweep()
+    else:
+        flora.fire("c")
+    assert fired(father)[:3] == ["mine", "flora.a", "flora.b"]
     assert outbox(scene, flora) == []
 
 

@@ -17,7 +17,7 @@ from triggers.engine.application import Configure, Fire
 from triggers.engine.attempts import Fail, Failure, Finish, SkipSelf, Start
 from triggers.engine.commands import Command, Decision
 from triggers.engine.decision import Fired, FireResult, Replayed, Skipped
-from triggers.engine.lifecycle import Cancel, CancelSession, Label
+from triggers.engine.lifecycle import NOT_SEARCHABLE, Cancel, CancelSession, Label
 from triggers.engine.operations import Annotate, Replay, ResolveLogs, Skip
 from triggers.engine.related import CompleteChildren
 from triggers.engine.transitions import illegal, sources
@@ -197,9 +197,12 @@ class TriggerManager:
             All attributes of the session.
 
         Raises:
-            InvalidName: a name or a value is none, or ``name=value`` is longer than 255 bytes.
+            InvalidName: a name or a value is none, ``name=value`` is longer than 255 bytes, or the name is one of the other
+                parameters of ``find_sessions``.
         """
         for name, value in attributes.items():
+            if name in NOT_SEARCHABLE and value is not None:
+                raise InvalidName(f"the attribute {name!r} could not be searched for: find_sessions means something else by it")
             if not isinstance(value, str | None):
                 raise InvalidName(f"the attribute {name!r} must be a string, got {shorten(value)}; write {name}={str(value)!r}")
             check_name("attribute", f"{name}={'' if value is None else value}")

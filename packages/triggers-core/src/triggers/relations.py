@@ -132,7 +132,11 @@ def _deliver(
         process.runtime.execute(child, Unlink(link.mark))
         return False
     process.after(parent, decision)
-    manager.tell(decision)
+    try:
+        manager.tell(decision)
+    except Exception:
+        # Whoever fires or sweeps the child is not who called the parent, and the delivery stands.
+        _log.exception("a hook of the manager of session %r raised; what it was called for stands", parent.uid)
     return True
 
 

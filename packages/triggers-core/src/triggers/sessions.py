@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from triggers import records
 from triggers.codec import encode
-from triggers.engine.closing import COPY, MOVED
+from triggers.engine.closing import CANCELLED, COPY, MOVED
 from triggers.engine.lifecycle import Activate, Close, Vacate
 from triggers.engine.session import labels_of
-from triggers.errors import Conflict, OutcomeUnknown, SessionExists, StorageError, UnknownSession
-from triggers.names import check_name
+from triggers.errors import Conflict, InvalidName, OutcomeUnknown, SessionExists, StorageError, UnknownSession
+from triggers.names import check_name, shorten, suggestion
 from triggers.process import get_process
 from triggers.records import HEAD, HEAD_KEY, Head
 from triggers.runtime import Runtime, check_size
@@ -38,6 +38,7 @@ __all__ = [
 _log = logging.getLogger("triggers.sessions")
 _HEAD = Want(frozenset({(HEAD.name, HEAD_KEY)}))
 _PAGE = 100
+_STATUSES = ("failed", "finalized", CANCELLED, MOVED, COPY)
 Place = str | BaseTriggerStorage
 """A storage: the key of the settings, or any handle on it."""
 
@@ -79,8 +80,16 @@ def find_sessions(
         **attributes: only those with these attributes, as ``manager.label`` set them.
 
     Raises:
+        InvalidName: there is no such status.
+        ValueError: the limit is no number from 1.
         StorageError: the storage cannot list its sessions.
     """
+    if status is not None and status not in _STATUSES:
+        meant = suggestion(str(status), _STATUSES)
+        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(_STATUSES)}"
+        raise InvalidName(f"a session has no status {shorten(status)} by which it could be found; {hint}")
+    if limit < 1:
+        raise ValueError(f"limit is how many sessions to look at, from 1, got {limit}")
     store = _store(storage)
     if Capability.SCAN not in store.capabilities:
         raise StorageError(f"{type(store).__name__} cannot list its sessions; keep the uids yourself, or use redis or sql")

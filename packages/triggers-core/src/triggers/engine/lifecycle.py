@@ -18,6 +18,9 @@ from triggers.names import split_instance_name
 from triggers.records import PLACES, Instance, live, queued, waiting
 from triggers.store import EVERYTHING, Want
 
+NOT_SEARCHABLE = frozenset({"status", "storage", "cursor", "limit"})
+"""What ``find_sessions`` takes for something else than an attribute."""
+
 
 class Label(Command[dict[str, str]]):
     """Sets attributes of a session, by which it can be found; returns all of them.
