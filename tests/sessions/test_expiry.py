@@ -11,7 +11,7 @@ import pytest
 import triggers
 from tests.servers.plugin import Space
 from triggers import TriggerManager
-from triggers.errors import StorageUnavailable
+from triggers.errors import SessionClosed, StorageUnavailable
 from triggers.process import forget_shared_stores
 from triggers.settings import reset
 from triggers.storages import storage_backends
@@ -66,4 +66,34 @@ def test_r30_what_the_parent_has_not_heard_outlives_the_expiry(child: TriggerMan
     end = time.monotonic() + PATIENCE
     while child.storage.exists():
         assert time.monotonic() < end, "it does not expire"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.2])
+def test_it_is_kept_at_least_as_long_as_the_setting_says(child: TriggerManager, seconds: float) -> None:
+    """The server counts whole seconds; less than one of them is no reason to delete at once, and nothing is rounded down."""
+    triggers.configure(expire_finished=seconds)
+    started = time.monotonic()
+    child.fire("a")
+    assert child.storage.metadata["unresolved_tasks"] == 0
+    while child.storage.exists():
+        assert time.monotonic() < started + PATIENCE, "it does not expire"
+        time.sleep(0.02)
+    assert time.monotonic() - started > seconds
+
+
+def test_r31_the_mark_of_a_moved_session_does_not_expire(child: TriggerManager) -> None:
+    """A finished session that was moved leaves its mark for good, so a late fire makes no second session; the copy expires."""
+    child.fire("a")
+    triggers.move_session("child", "redis", "memory")
+    triggers.configure(expire_finished=0.0)
+    time.sleep(2 * KEPT)
+    with pytest.raises(SessionClosed, match="was moved to the storage 'memory'"):
+        child.fire("a")
+    triggers.delete_session("child", "redis")
+    triggers.configure(expire_finished=KEPT)
+    triggers.move_session("child", "memory", "redis")
+    end = time.monotonic() + PATIENCE
+    while child.storage.exists():
+        assert time.monotonic() < end, "what was moved here does not expire"
         time.sleep(0.05)

@@ -9,6 +9,7 @@ sent, and whenever an outcome is open it loads again and looks for one of them i
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import random
 import threading
@@ -284,7 +285,7 @@ class _Operation(Generic[R]):
         if Capability.EXPIRE not in self.store.capabilities:
             return None
         seconds = self.runtime.settings.expire_finished
-        return round(seconds) if seconds and decision.session_finished else None
+        return math.ceil(seconds) if seconds and decision.session_finished else None
 
     def _load(self) -> Snapshot:
         """Loads; while an outcome is open, for as long as the store may need to come back."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from triggers.config import Configuration
-from triggers.engine.closing import closed_error
+from triggers.engine.closing import COPY, MOVED, closed_error
 from triggers.engine.decision import Dispatch, Notice, Terms
 from triggers.engine.fire import finalize
 from triggers.engine.session import Session
@@ -101,10 +101,17 @@ class Decision(Generic[R]):
 
     @property
     def session_finished(self) -> bool:
-        """Whether the session has tasks, all are resolved, and its parent has heard of all fires, after this decision."""
+        """Whether the session has tasks, all are resolved, and its parent has heard of all fires, after this decision.
+
+        Never for the mark that a moved session leaves behind: without it, a late fire would make a second session.
+        """
         session = self._session
         return (
-            session is not None and bool(session.config.tasks) and session.unresolved == 0 and session.delivered == session.outbox
+            session is not None
+            and bool(session.config.tasks)
+            and session.unresolved == 0
+            and session.delivered == session.outbox
+            and session.closed_as not in (MOVED, COPY)
         )
 
     @property

@@ -119,7 +119,12 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether the session takes nothing any more, as the decision stands."""
-        return bool(self._head_fields.get("closed", self.head.closed if self.head else ""))
+        return bool(self.closed_as)
+
+    @property
+    def closed_as(self) -> str:
+        """What it is closed as, ``cancelled``, ``moved`` or ``copy``; empty if it is open."""
+        return str(self._head_fields.get("closed", self.head.closed if self.head else ""))
 
     @property
     def has_parcels(self) -> bool:
