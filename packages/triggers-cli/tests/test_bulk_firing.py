@@ -111,11 +111,15 @@ def test_refused_rows_can_be_skipped(folder: Path, command: Call) -> None:
         (["--from", "log.csv", "--rest-as-kwargs", "--kwarg", "n"], 2, "take one of"),
         (["s1", "a", "--from", "log.csv"], 2, "leave UID, TRIGGER and --kwargs out"),
         (["s1"], 2, "give UID and TRIGGER, or --from FILE"),
+        (["s1", "a", "--configure", "wrong.json"], 2, "--configure is for --from FILE, which is missing"),
+        (["s1", "a", "--rest-as-kwargs"], 2, "--rest-as-kwargs is for --from FILE, which is missing"),
+        (["--from", "blank.csv"], 1, "blank.csv, line 1 is blank; it must name the columns"),
     ],
 )
 def test_what_cannot_be_used_fires_nothing(folder: Path, command: Call, arguments: list[str], code: int, words: str) -> None:
     """And says what was wrong in one line."""
     (folder / "wrong.json").write_text('{"t": {"afer": ["a"]}}')
+    (folder / "blank.csv").write_text("\nuid,trigger\ns1,a\n")
     answer = command("fire", *arguments, "--yes")
     assert answer.code == code
     assert words in " ".join(answer.err.split())

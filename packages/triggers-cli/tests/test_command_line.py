@@ -150,14 +150,24 @@ def test_the_scripts_are_scripts(command: Call, tmp_path: Path) -> None:
     assert subprocess.run(["bash", "-n", "complete.sh"], cwd=tmp_path, check=False).returncode == 0
 
 
-def test_the_shell_asks_and_gets_commands(tmp_path: Path) -> None:
-    """What the script calls answers with the commands that begin like this."""
+@pytest.mark.parametrize(
+    "words, answers",
+    [
+        ("triggers expl", ["plain,explain"]),
+        ("triggers sessions --status f", ["plain,failed", "plain,finalized"]),
+        ("triggers fire --from l", ["file,l"]),
+        ("triggers configure s1 l", ["file,l"]),
+    ],
+)
+def test_the_shell_asks_and_gets_words(tmp_path: Path, words: str, answers: list[str]) -> None:
+    """What the script calls answers with the commands and values that begin like this, or says that a file is meant."""
+    place = str(len(words.split()) - 1)
     asked = subprocess.run(
         [sys.executable, "-m", "triggers_cli"],
-        cwd=tmp_path, env=environment(tmp_path, _TRIGGERS_COMPLETE="bash_complete", COMP_WORDS="triggers expl", COMP_CWORD="1"),
+        cwd=tmp_path, env=environment(tmp_path, _TRIGGERS_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=place),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert asked.stdout.split() == ["plain,explain"]
+    assert asked.stdout.split() == answers
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["completion", "bash"], ["graph", "t.json"], ["lint", "t.json"]])
@@ -180,6 +190,37 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path, arguments: str) -> None:
     """``| head`` is no error."""
     answer = subprocess.run(
         ["bash", "-c", f"'{sys.executable}' -m triggers_cli {arguments} | true; echo ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (answer.stdout, answer.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("table", ["sessions", "show s0"])
+def test_a_closed_pipe_ends_a_table_quietly(tmp_path: Path, table: str) -> None:
+    """Which is written by another library than lines are."""
+    program = f"'{sys.executable}' -m triggers_cli --url sqlite:///mine.db"
+    answer = subprocess.run(
+        ["bash", "-c", f"{program} fire s0 a --yes >&2; {program} {table} | true; echo ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (answer.stdout, answer.stderr) == ("0\n", "recorded\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command_", ["schema", "completion bash", "doctor"])
+def test_a_full_disk_is_one_line(tmp_path: Path, command_: str) -> None:
+    """Of lines and of tables, whenever the system says so."""
+    answer = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m triggers_cli {command_} > /dev/full; echo $?"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (answer.stdout, answer.stderr) == ("1\n", "error: [Errno 28] No space left on device\n")
+
+
+def test_without_standard_output(tmp_path: Path) -> None:
+    """``>&-`` is no reason to fail."""
+    answer = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m triggers_cli completion bash >&-; echo $?"],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (answer.stdout, answer.stderr) == ("0\n", "")

@@ -238,6 +238,48 @@ def test_settings_that_are_wrong(command: Call) -> None:
         assert words in answer.err
 
 
+def test_a_manager_that_is_none_is_broken(command: Call) -> None:
+    """Nothing could be fired with it."""
+    Path("triggers.toml").write_text('manager = "finalising"')
+    answer = command("doctor", "--json")
+    assert (answer.code, answer.json()["healthy"]) == (1, False)
+    (broken,) = [entry for entry in answer.json()["plugins"] if entry["state"] != "loads"]
+    assert (broken["kind"], broken["key"]) == ("manager", "finalising")
+    assert "known are default, finalizing" in broken["state"]
+
+
+def test_a_module_that_raises_does_not_tell_passwords(command: Call) -> None:
+    """Neither through doctor nor through lint, as text or as JSON."""
+    Path("triggers.toml").write_text('tasks = ["raising"]')
+    Path("raising.py").write_text('raise OSError("cannot reach postgresql://me:hunter2@db/x")')
+    Path("w.json").write_text('{"t": {"run": "x", "after": ["a"]}}')
+    for arguments in (["doctor"], ["doctor", "--json"], ["lint", "w.json"], ["lint", "w.json", "--json"]):
+        said = "".join("".join(command(*arguments)[1:]).split())
+        assert "postgresql://me:***@db/x" in said
+        assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_time_that_is_none(command: Call, seconds: str) -> None:
+    """Is wrong use."""
+    answer = command("doctor", "--timeout", seconds)
+    assert (answer.code, "Traceback" in answer.err) == (2, False)
+
+
+def test_settings_may_begin_with_a_byte_order_mark(command: Call) -> None:
+    """As some editors write it."""
+    Path("triggers.toml").write_bytes(b'\xef\xbb\xbfstorage = "memory"\r\n')
+    assert command("migrate").out == "storage 'memory' is up to date\n"
+
+
+def test_without_a_settings_file_modules_are_found_in_the_working_folder(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the environment names."""
+    Path("named_works.py").write_text("from triggers import task\n\n\n@task('named')\ndef named(context):\n    pass\n")
+    monkeypatch.setenv("TRIGGERS_TASKS", "named_works")
+    entries = command("doctor", "--json").json()["plugins"]
+    assert [entry["state"] for entry in entries if entry["kind"] == "tasks"] == ["loads"]
+
+
 def test_modules_beside_the_settings_are_found(command: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also from another folder, with --settings; so ``triggers`` needs no PYTHONPATH."""
     command("init", "app")

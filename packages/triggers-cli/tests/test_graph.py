@@ -169,6 +169,7 @@ def test_the_most_urgent_status_gives_the_colour() -> None:
         ),
         (["graph", "gone.json"], 2, "gone.json"),
         (["graph", "--session", "nobody"], 1, "there is no session 'nobody'"),
+        (["graph", "right.json", "-o", "w.pdf"], 2, "the name should end in .svg, .dot"),
         (["graph", "right.json", "-o", "no/such/folder.svg"], 1, "no/such/folder.svg cannot be written"),
     ],
 )

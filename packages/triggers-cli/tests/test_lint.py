@@ -31,6 +31,10 @@ JSON = """{
   "t_b": {"run": "x", "andEvery": "e", "unless": ["e"]},
   "t_a": {"after": ["x"], "run": "x", "run": "y"}
 }"""
+BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (sign, sign, b",".join([b"*%c" % (sign - 1)] * 9)) for sign in b"bcdefghi"
+)
+"""Nine lines that stand for 400 million values."""
 TOML = """\
 # tasks
 [t_a]
@@ -187,6 +191,7 @@ def test_several_files_and_standard_input(command: Call, monkeypatch: pytest.Mon
         ("w.yaml", b"a: 1\n---\nb: 2", "no YAML: "),
         ("w.yaml", b"a: !!python/object:os.system {}", "$.a"),
         ("w.yaml", b"a: !thing 1", "has no meaning in a configuration"),
+        ("w.yaml", BOMB, "w.yaml:1: error: $: no YAML: its aliases stand for more than 200000 values"),
         ("w.yaml", b"", "a configuration is an object of tasks"),
         ("w.toml", b"[t]\nrun = ", "w.toml:2: error: $: no TOML: "),
         ("w.toml", b"[t]\nrun = 'x'\n[t]", "w.toml:3: error: $: no TOML: "),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import stuck
 import triggers
-from calling import Call
+from calling import Call, environment
 
 
 @pytest.fixture
@@ -47,7 +49,47 @@ def test_pages_follow_each_other(folder: Path, command: Call) -> None:
     second = command("sessions", "--limit", "4", "--cursor", first["cursor"], "--json").json()
     assert first["uids"] + second["uids"] == [f"s{n}" for n in range(7)]
     assert second["cursor"] is None
-    assert f"more: --cursor '{first['cursor']}'" in command("sessions", "--limit", "4").out
+    assert f"more: --cursor {first['cursor']}\n" in command("sessions", "--limit", "4").out
+
+
+def test_a_cursor_can_be_typed(folder: Path, command: Call) -> None:
+    """Also where the note that sweeps leave, whose name no shell could be given, would end the page."""
+    assert command("sweep").code == 0
+    said = command("sessions", "--limit", "1").out
+    assert said.splitlines()[-1] == "more: --cursor s0"
+    assert said.isprintable() or set(said) - {"\n"} == {sign for sign in said if sign.isprintable()}
+    assert command("sessions", "--limit", "1", "--cursor", "s0", "--json").json()["uids"] == ["s1"]
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        (["sessions", "--limit", "99999999999999999999999"], 2, "is not in the range"),
+        (["show", "s1", "--status", "fialed"], 2, "is not one of 'unstarted'"),
+        (["show", "s1", "--task", "t_bda"], 1, "session 's1' has no task 't_bda', did you mean 't_bad'?"),
+    ],
+)
+def test_a_slip_is_told_and_not_answered_with_nothing(
+    folder: Path, command: Call, arguments: list[str], code: int, words: str
+) -> None:
+    """Numbers that no database takes, statuses and tasks that are none."""
+    answer = command(*arguments)
+    assert (answer.code, words in " ".join(answer.err.split())) == (code, True)
+    assert "Traceback" not in answer.err
+
+
+def test_passwords_in_errors_are_hidden(folder: Path, command: Call) -> None:
+    """What a work raised may hold the URL of a database."""
+    works = (folder / "works.py").read_text()
+    (folder / "works.py").write_text(works.replace("no paper", "cannot reach postgresql://me:hunter2@db/x"))
+    assert command("configure", "p", "tasks.json", "--yes").code == 0
+    subprocess.run(
+        [sys.executable, "-m", "triggers_cli", "fire", "p", "t_good", "--yes"], env=environment(folder), timeout=60, check=True
+    )
+    for arguments in (["show", "p"], ["show", "p", "--traceback"], ["explain", "p"], ["retry-failed", "--dry-run"]):
+        said = "".join(command(*arguments).out.split())
+        assert "postgresql://me:***@db/x" in said
+        assert "hunter2" not in said
 
 
 def test_sessions_say_what_is_known_of_each(folder: Path, command: Call) -> None:

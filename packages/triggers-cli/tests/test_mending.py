@@ -217,6 +217,8 @@ def test_what_changes_something_asks(failed: Path, command: Call, arguments: lis
         (["configure", "s1", "broken.json", "--yes"], 2, "broken.json, line 2"),
         (["configure", "s1", "wrong.json", "--yes"], 1, "did you mean 'after'?"),
         (["retry-failed", "--label", "x"], 2, "expected NAME=VALUE, got 'x'"),
+        (["copy", "sql", "sql", "--yes"], 2, "source and target are both 'sql'"),
+        (["copy", "sql", "memory", "--uid", "", "--yes"], 1, "the source has no session ''"),
         (["copy", "sql", "cloud", "--yes"], 1, "no storage has the key 'cloud'"),
         *[([name, "nobody", *more, "--yes"], 1, "there is no session 'nobody'") for name, *more in
           (["replay", "t#0"], ["skip", "t#0"], ["cancel", "--reason", "x"], ["finalize"], ["delete"])],

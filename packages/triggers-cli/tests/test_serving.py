@@ -121,6 +121,7 @@ def test_a_worker_gives_up_after_its_limit(folder: Path) -> None:
         assert worker.wait(60) == 1
     told = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith("{")]
     assert [entry["event"] for entry in told if entry["event"] != "recovered"] == ["serving", "running", "stopping", "gave_up"]
+    assert not any("error" in entry for entry in told)
     running = next(entry for entry in told if entry["event"] == "running")
     assert (running["uid"], running["instance"], running["attempt"], running["run"]) == ("s1", "t_slow#0", 1, "slow")
 
@@ -164,3 +165,26 @@ def test_conformance_checks_a_storage(folder: Path, command: Call) -> None:
     assert told["rules"][0]["passed"] > 0
     assert "absent sessions load as nothing" in command("conformance", "sql", "-k", "s01").out
     assert command("conformance", "cloud").code == 1
+
+
+@pytest.mark.parametrize("expression", ["nothing_is_called_so", "((("])
+def test_conformance_of_no_test(folder: Path, command: Call, expression: str) -> None:
+    """Is wrong use, with one line that repeats what was asked for."""
+    answer = command("conformance", "memory", "-k", expression)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"Invalid value for -k: '{expression}': " in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_conformance_tests(folder: Path) -> None:
+    """One line, and 130, whichever test runs."""
+    checking = subprocess.Popen(
+        [sys.executable, "-m", "triggers_cli", "--url", "sqlite:///checked.db", "conformance", "sql", "--json"],
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for((folder / "checked.db").exists, checking)
+    time.sleep(1)
+    checking.send_signal(signal.SIGINT)
+    out, err = checking.communicate(timeout=60)
+    assert (checking.returncode, out, err.strip()) == (130, "", "interrupted")

@@ -31,7 +31,7 @@ def run(arguments: list[str] | None = None) -> int:
     output, errors = sys.stdout, sys.stderr
     try:
         code = command_line.main(arguments, prog_name="triggers", standalone_mode=False, terminal_width=_width())
-        sys.stdout.flush()
+        _flush()
     except click.Abort as error:
         during_a_question = error.__cause__ is None and isinstance(error.__context__, (KeyboardInterrupt, EOFError))
         _say("\ninterrupted" if during_a_question else "interrupted")
@@ -50,6 +50,10 @@ def run(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return _closed_pipe()
+    except OSError as error:  # the disk is full, a file vanished
+        _say(f"error: {redact(str(error))}")
+        _closed_pipe()
+        return 1
     except SystemExit as end:
         if sys.stdout is not output:  # click met a closed pipe, and muffled the streams
             sys.stdout, sys.stderr = output, errors
@@ -64,9 +68,14 @@ def _width() -> int | None:
     return max(columns - 2, 20) if columns < _NARROW else None
 
 
+def _flush() -> None:
+    if sys.stdout is not None:  # somebody closed it: `triggers sessions >&-`
+        sys.stdout.flush()
+
+
 def _closed_pipe() -> int:
     """Whoever read our output has read enough; what is still buffered must not complain at the end of the process."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
     return 0
 

@@ -85,5 +85,7 @@ def _commands(given: object) -> list[click.Command]:
 
 def _warn(text: str) -> None:
     if text not in _warned:
+        from triggers.settings import redact
+
         _warned.add(text)
-        click.echo(f"warning: {text}", err=True)
+        click.echo(redact(f"warning: {text}"), err=True)

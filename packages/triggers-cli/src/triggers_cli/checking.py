@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
 
 from triggers_cli.options import json_option
-from triggers_cli.output import as_json, pairs, say, table
+from triggers_cli.output import as_json, pairs, say, say_wrapped, table
 
 
 @click.command()
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds that a storage or a broker may take to answer.")
+@click.option(
+    "--timeout", default=5.0, show_default=True, type=click.FloatRange(0, 3600),
+    help="Seconds that a storage or a broker may take to answer.",
+)  # fmt: skip
 @json_option
 def doctor(timeout: float, json_: bool) -> None:
     """What is installed and loads, whether storages and brokers answer, what they promise, and whether sweeps are late.
@@ -36,6 +40,9 @@ def doctor(timeout: float, json_: bool) -> None:
     """  # noqa: D301 - click wants the backspace itself
     from triggers_cli.checkup import checkup
 
+    if math.isnan(timeout):
+        raise click.BadParameter("nan is no time", param_hint="--timeout")
+
     found = checkup(timeout)
     if json_:
         as_json(found)
@@ -50,15 +57,15 @@ def _print(found: dict[str, Any]) -> None:
     say("")
     table(["kind", "key", "state", "from"], [[p["kind"], p["key"], p["state"], p["origin"]] for p in found["plugins"]])
     for storage in found["storages"]:
-        say(f"storage {storage['storage']}{' (default)' if storage['default'] else ''}: {_answer(storage)}")
+        say_wrapped(f"storage {storage['storage']}{' (default)' if storage['default'] else ''}: {_answer(storage)}")
         if storage["answers"]:
             facts = {"can": ", ".join(storage["capabilities"]) or "load, commit, delete", **storage["promises"]}
             facts["sweep"] = _sweep(storage["sweep"])
             pairs({f"  {name}": text for name, text in facts.items()})
     for runner in found["runners"]:
-        say(f"runner {runner['runner']}{' (default)' if runner['default'] else ''}: {_answer(runner)}")
+        say_wrapped(f"runner {runner['runner']}{' (default)' if runner['default'] else ''}: {_answer(runner)}")
     for warning in found["warnings"]:
-        say(f"warning: {warning}")
+        say_wrapped(f"warning: {warning}")
     say("all is well" if found["healthy"] else "something is broken")
 
 

@@ -33,7 +33,7 @@ def checkup(timeout: float) -> dict[str, Any]:
     """
     settings = get_settings()
     plugins = [entry for registry in (storage_backends, task_runners, trigger_managers) for entry in _classes(registry)]
-    plugins += [*_plugins(), *_tasks()]
+    plugins += [*_manager(settings.manager), *_plugins(), *_tasks()]
     keys = list(dict.fromkeys([settings.storage, *settings.storages]))
     runner_keys = list(dict.fromkeys([settings.runner, *settings.runners]))
     asked = _ask(
@@ -135,6 +135,15 @@ def _classes(registry: BackendRegistry[Any]) -> Iterator[dict[str, str]]:
             yield _entry(registry.kind, key, "loads", _origins(registry.entry_points().get(key, [])))
 
 
+def _manager(key: str) -> Iterator[dict[str, str]]:
+    """The manager of the settings, where no class has its key: the others are listed already."""
+    if key not in trigger_managers:
+        try:
+            trigger_managers.get_class(key)
+        except TriggersError as error:
+            yield _entry("manager", key, f"broken: {error}", "")
+
+
 def _plugins() -> Iterator[dict[str, str]]:
     hooks = get_hooks()
     found = {entry_point.name: entry_point for entry_point in importlib.metadata.entry_points(group="triggers.plugins")}
@@ -160,7 +169,7 @@ def _tasks() -> Iterator[dict[str, str]]:
 
 
 def _entry(kind: str, key: str, state: str, origin: str) -> dict[str, str]:
-    return {"kind": kind, "key": key, "state": state, "origin": origin}
+    return {"kind": kind, "key": key, "state": redact(state), "origin": origin}
 
 
 def _origins(entry_points: list[importlib.metadata.EntryPoint]) -> str:

@@ -92,12 +92,16 @@ def init(folder: Path, json_: bool) -> None:
 
 
 @click.command()
+@click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document.")
 def schema() -> None:
     """Print the JSON Schema of configurations, for editors.
 
     \b
     Example:
       triggers schema > workflow.schema.json
+
+    \b
+    JSON: the schema itself, with --json and without.
     """  # noqa: D301 - click wants the backspace itself
     from triggers_cli.schema import configuration_schema
 

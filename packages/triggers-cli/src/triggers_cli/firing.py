@@ -6,11 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from triggers_cli.options import configuration_of, confirm, end_of_work, json_object, json_option, yes_option
 from triggers_cli.output import as_json, pairs, say
 
+_FILE = click.Path(allow_dash=True)
+"""A type that shells complete."""
 _ONLY_JSON = ("errors", "sessions_exact", "complete")
+_OF_ONE = frozenset({"uid", "trigger", "kwargs", "event_id"})
+_OF_BOTH = frozenset({"yes", "json_"})
 
 
 @click.command()
@@ -18,7 +23,7 @@ _ONLY_JSON = ("errors", "sessions_exact", "complete")
 @click.argument("trigger", required=False)
 @click.option("--kwargs", help="A JSON object.")
 @click.option("--event-id", help="A name for this event; the same id once more changes nothing.")
-@click.option("--from", "file", metavar="FILE", help="Fire each row of a CSV or NDJSON file; - is standard input.")
+@click.option("--from", "file", metavar="FILE", type=_FILE, help="Fire each row of a CSV or NDJSON file; - is standard input.")
 @click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), help="By default NDJSON for .ndjson and .jsonl.")
 @click.option("--delimiter", default=",", show_default=True, metavar="SIGN", help="Between the columns of CSV; 'tab' for tabs.")
 @click.option("--uid-column", default="uid", show_default=True, metavar="NAME", help="The column with the session.")
@@ -28,7 +33,7 @@ _ONLY_JSON = ("errors", "sessions_exact", "complete")
 @click.option("--kwarg", "taken", multiple=True, metavar="NAME", help="A column that becomes a kwarg; may be repeated.")
 @click.option("--rest-as-kwargs", "rest", is_flag=True, help="All other columns become kwargs.")
 @click.option("--batch", metavar="NAME", help="What the event ids made here begin with; the file's name by default.")
-@click.option("--configure", "configuration", metavar="FILE", help="Tasks that each new session gets before its first trigger.")
+@click.option("--configure", "configuration", metavar="FILE", type=_FILE, help="Tasks of each new session, from its first trigger on.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), metavar="N", help="How many fire.")
 @click.option("--on-error", default="stop", show_default=True, type=click.Choice(["stop", "skip"]), help="When a row is refused.")
 @yes_option
@@ -66,7 +71,17 @@ def fire(
         return
     if uid is None or trigger is None:
         raise click.UsageError("give UID and TRIGGER, or --from FILE")
+    _refuse_options_of_files(click.get_current_context())
     _fire_one(uid, trigger, kwargs, event_id, yes, json_)
+
+
+def _refuse_options_of_files(context: click.Context) -> None:
+    """An option that would be ignored without ``--from``, as ``--configure``, is a mistake that must be seen."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in _OF_ONE | _OF_BOTH:
+            raise click.UsageError(f"{parameter.opts[0]} is for --from FILE, which is missing")
 
 
 def _fire_one(uid: str, trigger: str, kwargs: str | None, event_id: str | None, yes: bool, json_: bool) -> None:
@@ -137,11 +152,7 @@ def _fire_file(
     if json_:
         as_json(summary)
     else:
-        shown = {
-            name.replace("_", " "): value
-            for name, value in summary.items()
-            if name not in ("errors", "sessions_exact", "complete")
-        }
+        shown = {name.replace("_", " "): value for name, value in summary.items() if name not in _ONLY_JSON}
         shown["sessions"] = f"{'' if bulk.summary.sessions_exact else 'more than '}{bulk.summary.sessions}"
         pairs(shown)
         if not bulk.summary.complete:

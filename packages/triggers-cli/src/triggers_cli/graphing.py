@@ -39,8 +39,8 @@ def graph(file: Any, uid: str | None, form: str | None, json_: bool, output: Pat
     """  # noqa: D301 - click wants the backspace itself
     if (file is None) == (uid is None):
         raise click.UsageError("Name a FILE, or a session with --session UID.")
+    form = "json" if json_ else form or _format_of(output)
     diagram = _of_session(uid) if uid is not None else _of_file(file)
-    form = "json" if json_ else form or (_SUFFIXES.get(PurePath(output).suffix.lower()) if output else None) or "mermaid"
     if form == "json" and output is None:
         as_json(_document(diagram))
         return
@@ -53,6 +53,15 @@ def graph(file: Any, uid: str | None, form: str | None, json_: bool, output: Pat
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
     say(f"wrote {output}: {sum(node.kind == 'task' for node in diagram.nodes)} tasks")
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "mermaid"
+    ending = PurePath(output).suffix.lower()
+    if ending not in _SUFFIXES:
+        raise click.BadParameter(f"the name should end in {', '.join(_SUFFIXES)}; or give --format", param_hint="-o")
+    return _SUFFIXES[ending]
 
 
 def _drawn(diagram: Diagram, form: str) -> str:

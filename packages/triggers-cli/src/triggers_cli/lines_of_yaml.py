@@ -9,6 +9,9 @@ import yaml  # type: ignore[import-untyped]
 
 from triggers_cli.documents import Document, Problem, Unreadable, duplicate
 
+_MOST_PLACES = 200_000
+"""A file may have so many values, those behind aliases counted where they are used: nine lines can make billions of them."""
+
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
@@ -46,10 +49,14 @@ class _Walk:
         self.lines: dict[str, int] = {}
         self.problems: list[Problem] = []
         self._around: list[Any] = []
+        self._places = 0
 
     def value(self, node: Any, place: str) -> Any:
         line = node.start_mark.line + 1
         self.lines.setdefault(place, line)
+        self._places += 1
+        if self._places > _MOST_PLACES:
+            raise Unreadable(line, f"its aliases stand for more than {_MOST_PLACES} values")
         if any(node is outer for outer in self._around):
             raise Unreadable(line, f"{place} contains itself")
         if isinstance(node, yaml.ScalarNode):

@@ -9,6 +9,7 @@ from typing import Any
 from triggers.config import TaskConfig, parse_configuration, parse_task
 from triggers.errors import ConfigurationError, TriggersError
 from triggers.names import suggestion
+from triggers.settings import redact
 from triggers_cli.analysis import findings
 from triggers_cli.documents import Document, Problem
 
@@ -137,9 +138,9 @@ class KnownNames:
         try:
             return registered.names()
         except TriggersError as error:
-            self.problem = f"{error}; no 'run' was checked"
+            self.problem = redact(f"{error}; no 'run' was checked")
         except Exception as error:
-            self.problem = f"a module of tasks raised {type(error).__name__}: {error}; no 'run' was checked"
+            self.problem = redact(f"a module of tasks raised {type(error).__name__}: {error}; no 'run' was checked")
         return None
 
     @functools.cached_property

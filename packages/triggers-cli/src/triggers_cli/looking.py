@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from triggers import errors
+from triggers.instance import Status
+from triggers.settings import redact
 from triggers_cli.options import attributes, existing, json_option, label_option
 from triggers_cli.output import as_json, cut, pairs, plain, say, say_wrapped, table
 
 _RESULT = 120
 """So many characters of a result or an error are shown."""
+_STATUSES = [str(status) for status in Status]
 _STATES = ["failed", "finalized", "cancelled", "moved", "copy"]
 
 
 @click.command()
 @click.option("--status", type=click.Choice(_STATES), help="Only those; failed: those with a failed instance.")
 @label_option
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many to look at for a page.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many to look at for a page.")
 @click.option("--cursor", help="Where the page before ended.")
 @click.option("--all", "all_", is_flag=True, help="All pages.")
 @json_option
@@ -42,8 +47,8 @@ def sessions(status: str | None, labels: tuple[str, ...], limit: int, cursor: st
         page = find_sessions(status=status, cursor=cursor, limit=limit, **attributes(labels))
         found.extend(_described(page.uids))
         cursor = page.cursor
-        if cursor is None or not all_:
-            break
+        if cursor is None or (cursor.isprintable() and not all_):
+            break  # a cursor that nobody could type is that of a storage's own note; the page goes on behind it
     if json_:
         as_json({"uids": [entry["uid"] for entry in found], "sessions": found, "cursor": cursor})
         return
@@ -55,7 +60,7 @@ def sessions(status: str | None, labels: tuple[str, ...], limit: int, cursor: st
             for entry in found
         ])  # fmt: skip
     if cursor is not None:
-        say(f"more: --cursor '{cursor}'")
+        say(f"more: --cursor {shlex.quote(cursor)}")
 
 
 def _described(uids: list[str]) -> Iterator[dict[str, Any]]:
@@ -73,7 +78,7 @@ def _described(uids: list[str]) -> Iterator[dict[str, Any]]:
 @click.command()
 @click.argument("uid")
 @click.option("--task", help="Only instances of this task.")
-@click.option("--status", help="Only instances in this status.")
+@click.option("--status", type=click.Choice(_STATUSES), help="Only instances in this status.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="How many instances; 0 shows all.")
 @click.option("--traceback", is_flag=True, help="The tracebacks of those that failed, too.")
 @json_option
@@ -86,6 +91,11 @@ def show(uid: str, task: str | None, status: str | None, limit: int, traceback: 
     an instance has "name", "task", "status", "attempt", "kwargs", "result", "metadata", "created_at", "resolved_at", ...
     """
     storage = existing(uid).storage
+    if task is not None and task not in storage.tasks and not storage.instances_of_task(task):
+        from triggers.names import suggestion
+
+        meant = suggestion(task, storage.tasks)
+        raise errors.UnknownTask(f"session {uid!r} has no task {task!r}{f', did you mean {meant!r}?' if meant else ''}")
     instances = [
         found for found in storage if (task is None or found.task == task) and (status is None or found.status == status)
     ]
@@ -106,7 +116,7 @@ def show(uid: str, task: str | None, status: str | None, limit: int, traceback: 
     say_wrapped(f"fired: {', '.join(storage.latest_kwargs) or 'nothing'}")
     for found in instances if traceback else ():
         if error_of(found):
-            say(f"\n{found.name}: {plain(found.metadata['exception'].get('traceback')).rstrip()}")
+            say(f"\n{found.name}: {redact(plain(found.metadata['exception'].get('traceback'))).rstrip()}")
 
 
 def outcome(instance: Any) -> str:
@@ -120,7 +130,7 @@ def error_of(instance: Any) -> str:
     exception = instance.metadata.get("exception") if instance.status == "failed" else None
     if not isinstance(exception, dict):
         return ""
-    return f"{str(exception.get('type')).removeprefix('builtins.')}: {exception.get('message')}"
+    return str(redact(f"{str(exception.get('type')).removeprefix('builtins.')}: {exception.get('message')}"))
 
 
 def _says(value: Any) -> bool:
@@ -142,7 +152,7 @@ def explain(uid: str, task: str | None, json_: bool) -> None:
     if json_:
         as_json(found)
     else:
-        say_wrapped(str(found))
+        say_wrapped(redact(str(found)))
 
 
 @click.command()

@@ -18,7 +18,7 @@ __all__ = ["cancel", "configure", "copy", "delete", "finalize", "replay", "retry
 
 @click.command()
 @click.argument("uid")
-@click.argument("file")
+@click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--evaluate", is_flag=True, help="Let new tasks take in what fired before.")
 @yes_option
 @json_option

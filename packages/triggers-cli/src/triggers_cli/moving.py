@@ -27,8 +27,10 @@ def copy(source: str, target: str, uid: str | None, yes: bool, json_: bool) -> N
     from triggers.sessions import CopyReport, copy_session, copy_sessions
     from triggers_cli.progress import Progress
 
-    confirm(f"copy {f'session {uid!r}' if uid else 'all sessions'} from {source!r} to {target!r}?", yes)
-    if uid:
+    if source == target:
+        raise click.UsageError(f"source and target are both {source!r}")
+    confirm(f"copy {f'session {uid!r}' if uid is not None else 'all sessions'} from {source!r} to {target!r}?", yes)
+    if uid is not None:
         written = copy_session(uid, source, target)
         report = CopyReport(int(written), int(not written), {})
     else:

@@ -59,7 +59,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich by itself ends the process with exit code 1
+
+    console = Terminal()
     if console.width < NARROW and len(columns) > 2:
         _list(console.width, columns, rows)
         return

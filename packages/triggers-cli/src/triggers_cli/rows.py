@@ -165,6 +165,8 @@ class Rows:
             raise BadFile(f"{self.path} is empty; its first line must name the columns")
 
     def _checked_header(self, header: list[str]) -> list[str]:
+        if not header:
+            raise BadFile(f"{self.path}, line 1 is blank; it must name the columns")
         for name in header:
             if _undecodable(name):
                 raise BadFile(f"{self.path}, line 1: no UTF-8; convert the file first, iconv -t utf-8")

@@ -1,6 +1,7 @@
 """The settings of the command line: ``triggers.toml``, then the environment, then options, each stronger than the one before.
 
-The folder of the settings file is where its modules of tasks are found, as the working folder is for ``python -m``.
+The folder of the settings file is where its modules of tasks are found; without one it is the working folder, as for
+``python -m``.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ def use(path: Path | None, storage: str | None, url: str | None) -> None:
 def _read(path: Path | None) -> dict[str, object]:
     if path is None:
         if not DEFAULT.exists():
+            sys.path.append(str(Path.cwd()))  # for modules of tasks that the environment names; behind all that is installed
             return {}
         path = DEFAULT
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -50,7 +50,8 @@ class Teller:
         """Writes one line."""
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if self._json:
-            line = json.dumps({"at": at, "event": event, **what, **({"error": text} if text else {})}, ensure_ascii=False)
+            key = "error" if event == "failed" else "text"
+            line = json.dumps({"at": at, "event": event, **what, **({key: text} if text else {})}, ensure_ascii=False)
         else:
             session = f" of session {what['uid']}" if what else ""
             subject = f" {what['instance']}{session}" if what else ""
