@@ -8,10 +8,9 @@ away is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import greenlet
 
@@ -27,6 +26,7 @@ from triggers.testing.simulator.choices import Choices
 from triggers.testing.simulator.scenario import Scenario
 from triggers.turns import Turns
 
+R = TypeVar("R")
 START = datetime(2030, 1, 1, tzinfo=UTC)
 RUNNER = "simulated"
 NEAR, FAR = "simulated-near", "simulated-far"
@@ -104,14 +104,13 @@ class SimulatedTurns(Turns):
         self._process = process
         self._busy: set[Any] = set()
 
-    @contextmanager
-    def turn(self, key: Any, *, urgent: bool = False) -> Iterator[None]:
-        """Waits until nobody else of the process is at the session."""
+    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False) -> R:
+        """Waits until nobody else of the process is at the session, and does the work."""
         while key in self._busy:
             self._process.point("wait")
         self._busy.add(key)
         try:
-            yield
+            return work()
         finally:
             self._busy.discard(key)
 
