@@ -33,7 +33,7 @@ _OF_BOTH = frozenset({"yes", "json_"})
 @click.option("--kwarg", "taken", multiple=True, metavar="NAME", help="A column that becomes a kwarg; may be repeated.")
 @click.option("--rest-as-kwargs", "rest", is_flag=True, help="All other columns become kwargs.")
 @click.option("--batch", metavar="NAME", help="What the event ids made here begin with; the file's name by default.")
-@click.option("--configure", "configuration", metavar="FILE", type=_FILE, help="Tasks of each new session, from its first trigger on.")
+@click.option("--configure", "configuration", metavar="FILE", type=_FILE, help="Tasks that each new session begins with.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), metavar="N", help="How many fire.")
 @click.option("--on-error", default="stop", show_default=True, type=click.Choice(["stop", "skip"]), help="When a row is refused.")
 @yes_option
