@@ -9,6 +9,7 @@ import redis
 
 from tests.servers.client import OwnServer
 from tests.servers.plugin import Space
+from triggers.store import Want
 from triggers_redis import RedisStore
 
 MakeStore = Callable[..., RedisStore]
@@ -83,6 +84,30 @@ def test_a_server_that_hides_its_settings(own_server: Callable[..., OwnServer], 
         admin.execute_command("ACL", "SETUSER", "app", "-info")
         (said,) = store.warnings()
         assert said.startswith("whether the server may lose sessions is not known, it does not answer INFO")
+
+
+def test_each_process_is_warned_once_when_it_starts(
+    own_server: Callable[..., OwnServer], make_store: MakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first use of a server logs what can lose sessions; further uses and stores say nothing more, nor does a good server."""
+    bad = own_server("redis", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    for _ in range(2):
+        store = make_store(url=bad.url)
+        for _ in range(2):
+            store.load("s", Want())
+    said = [record.getMessage() for record in caplog.records if record.name == "triggers.redis"]
+    assert ["allkeys-lru" in text for text in said] == [True]
+    assert f":{bad.port}" in said[0]
+    make_store(url=own_server("redis").url).load("s", Want())
+    assert len([record for record in caplog.records if record.name == "triggers.redis"]) == 1
+
+
+def test_who_cannot_be_asked_is_used_all_the_same(own_server: Callable[..., OwnServer], make_store: MakeStore) -> None:
+    """A server that forbids the question still serves; the warning then says that it was forbidden."""
+    server = own_server("redis")
+    with redis.Redis.from_url(server.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-config", "-info")
+    make_store(url=f"redis://app:pw@127.0.0.1:{server.port}/0").load("s", Want())
 
 
 def test_each_node_of_a_cluster_is_asked(make_store: MakeStore, redis_cluster_space: Space) -> None:

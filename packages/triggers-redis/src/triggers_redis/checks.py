@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -11,6 +12,9 @@ from triggers_redis.commands import NotRun, call
 from triggers_redis.keys import Layout
 from triggers_redis.link import Link
 from triggers_redis.scripts import LAYOUT
+
+_log = logging.getLogger("triggers.redis")
+_told: set[str] = set()
 
 OLDEST = (6, 2)
 
@@ -40,6 +44,21 @@ def check_layout(link: Link, layout: Layout, name: str) -> None:
             f"{name}: the sessions under this prefix are spread over {shards} shards, the setting says {layout.shards}; "
             f"set shards={shards}, or use another prefix"
         )
+
+
+def log_warnings(link: Link, name: str) -> None:
+    """Logs what can lose sessions, once per process and server. That it cannot be asked keeps nobody from working."""
+    if name in _told:
+        return
+    _told.add(name)
+    try:
+        found = warnings(link)
+    except (NotRun, StorageError) as error:
+        _told.discard(name)
+        _log.debug("%s was not asked whether it may lose sessions: %s", name, error)
+        return
+    for text in found:
+        _log.warning("%s: %s", name, text)
 
 
 def warnings(link: Link) -> list[str]:

@@ -95,6 +95,11 @@ class Link:
             return [self._client]
         return [self._client.get_redis_connection(node) for node in self._client.get_primaries()]
 
+    def let_go(self) -> None:
+        """Closes the connections that redis-py keeps for questions to a server; those that commands use are kept elsewhere."""
+        if self._server is not None:
+            self._client.connection_pool.disconnect(inuse_connections=False)
+
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()

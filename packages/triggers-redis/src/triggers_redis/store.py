@@ -204,14 +204,18 @@ class RedisStore(Store):
         from triggers_redis.link import Link, open_link
 
         with self._lock:
-            if self._link is None:
-                if self._client is not None:
-                    link = Link(self._client, self._name, keep=False)
-                else:
-                    link = open_link(self._address, self._timeout, self._connect_timeout, self._max_connections)
-                checks.check_layout(link, self._layout, self._name)
-                self._link = link
-            return self._link
+            if self._link is not None:
+                return self._link
+            if self._client is not None:
+                link = Link(self._client, self._name, keep=False)
+            else:
+                link = open_link(self._address, self._timeout, self._connect_timeout, self._max_connections)
+            checks.check_layout(link, self._layout, self._name)
+            self._link = link
+        checks.log_warnings(link, self._name)
+        if self._client is None:
+            link.let_go()
+        return link
 
 
 def _all_keys(session: keys.SessionKeys) -> tuple[bytes, ...]:
