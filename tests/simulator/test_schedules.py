@@ -9,6 +9,8 @@ import pytest
 
 from tests.simulator.scenarios import CALM, JOIN, SCENARIOS
 from triggers.testing.simulator import Failure, NotConfluent, Outcome, assert_confluent, explore, run_schedule, simulate
+from triggers.testing.simulator.world import SimulatedTurns
+from triggers.turns import Turns
 
 SCHEDULES = int(os.environ.get("TRIGGERS_TEST_SCHEDULES", "200"))
 
@@ -104,6 +106,12 @@ def test_r28_every_crash_point_is_survived(name: str) -> None:
     played, complete = explore(CRASH_POINTS[name], most=4000)
     assert complete
     assert played > 10
+
+
+def test_the_simulated_parts_stand_in_for_all_of_the_real_ones() -> None:
+    """A method that only the real turns have would wait for a thread, and in the world of greenlets nobody comes: for ever."""
+    missing = {name for name in vars(Turns) if not name.startswith("_")} - vars(SimulatedTurns).keys()
+    assert not missing
 
 
 def test_a_join_is_confluent() -> None:

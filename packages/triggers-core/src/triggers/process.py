@@ -51,7 +51,6 @@ class Process:
         self.sweeper = Sweeper(self)
         self._stores: weakref.WeakKeyDictionary[Store, tuple[type[BaseTriggerStorage], str]] = weakref.WeakKeyDictionary()
         self._noted: weakref.WeakKeyDictionary[Store, int] = weakref.WeakKeyDictionary()
-        self._warned: weakref.WeakSet[Store] = weakref.WeakSet()
         tell_after_fork(self)
 
     @property
