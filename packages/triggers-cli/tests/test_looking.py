@@ -78,14 +78,32 @@ def test_a_slip_is_told_and_not_answered_with_nothing(
     assert "Traceback" not in answer.err
 
 
+def test_what_a_work_says_does_not_steer_the_terminal(folder: Path, command: Call) -> None:
+    """Colours, titles, bells and turned text are written out; JSON has what was said."""
+    works = (folder / "works.py").read_text()
+    said = "\x1b]0;mine\x07\x1b[2J\u202eno\npaper"
+    (folder / "works.py").write_text(works.replace('"no paper"', ascii(said)))
+    assert command("configure", "p", "tasks.json", "--yes").code == 0
+    fire = [sys.executable, "-m", "triggers_cli", "fire", "p"]
+    for trigger in "a", "b":
+        subprocess.run([*fire, trigger, "--yes"], cwd=folder, env=environment(folder), timeout=60, check=True)
+    for arguments in (["show", "p"], ["show", "p", "--traceback"], ["explain", "p"], ["retry-failed", "--dry-run"]):
+        shown = command(*arguments).out
+        assert "\\x1b]0;mine\\x07\\x1b[2J\\u202eno" in "".join(shown.split())
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    (line,) = [line for line in command("retry-failed", "--dry-run").out.splitlines() if line.startswith("p ")]
+    assert line.endswith("\\u202eno paper")
+    (failed,) = [entry for entry in command("show", "p", "--json").json()["instances"] if entry["status"] == "failed"]
+    assert failed["metadata"]["exception"]["message"] == said
+
+
 def test_passwords_in_errors_are_hidden(folder: Path, command: Call) -> None:
     """What a work raised may hold the URL of a database."""
     works = (folder / "works.py").read_text()
     (folder / "works.py").write_text(works.replace("no paper", "cannot reach postgresql://me:hunter2@db/x"))
     assert command("configure", "p", "tasks.json", "--yes").code == 0
-    subprocess.run(
-        [sys.executable, "-m", "triggers_cli", "fire", "p", "t_good", "--yes"], env=environment(folder), timeout=60, check=True
-    )
+    fire = [sys.executable, "-m", "triggers_cli", "fire", "p", "t_good", "--yes"]
+    subprocess.run(fire, cwd=folder, env=environment(folder), timeout=60, check=True)
     for arguments in (["show", "p"], ["show", "p", "--traceback"], ["explain", "p"], ["retry-failed", "--dry-run"]):
         said = "".join(command(*arguments).out.split())
         assert "postgresql://me:***@db/x" in said

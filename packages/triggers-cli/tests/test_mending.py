@@ -216,6 +216,7 @@ def test_what_changes_something_asks(failed: Path, command: Call, arguments: lis
         (["configure", "s1", "gone.json", "--yes"], 2, "gone.json cannot be read: No such file or directory"),
         (["configure", "s1", "broken.json", "--yes"], 2, "broken.json, line 2"),
         (["configure", "s1", "wrong.json", "--yes"], 1, "did you mean 'after'?"),
+        (["cancel", "s1", "--reason", " ", "--yes"], 2, "say why"),
         (["retry-failed", "--label", "x"], 2, "expected NAME=VALUE, got 'x'"),
         (["copy", "sql", "sql", "--yes"], 2, "source and target are both 'sql'"),
         (["copy", "sql", "memory", "--uid", "", "--yes"], 1, "the source has no session ''"),

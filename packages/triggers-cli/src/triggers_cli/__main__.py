@@ -16,6 +16,7 @@ import click
 from triggers.errors import StorageUnavailable, TriggersError
 from triggers.settings import redact
 from triggers_cli.frame import command_line
+from triggers_cli.output import harmless
 
 _NARROW = 52
 
@@ -82,7 +83,7 @@ def _closed_pipe() -> int:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(harmless(text), err=True)
 
 
 class _OneLine(logging.Formatter):

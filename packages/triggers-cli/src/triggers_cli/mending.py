@@ -142,6 +142,8 @@ def cancel(uid: str, reason: str, yes: bool, json_: bool) -> None:
     \b
     JSON: {"cancelled": uid, "abandoned": [instance]}.
     """
+    if not reason.strip():
+        raise click.BadParameter("say why", param_hint="--reason")
     manager = existing(uid)
     confirm(f"cancel session {uid!r}?", yes)
     names = manager.cancel(reason)

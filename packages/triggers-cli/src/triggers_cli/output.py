@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import msgspec
 
 NARROW = 60
 """Below so many columns a table becomes a list: one row after the other, a name and a value in each line."""
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _STYLES = {
     "failed": "bold red",
     "finished": "green",
@@ -27,14 +29,19 @@ _STYLES = {
 
 
 def say(text: str) -> None:
-    """One line for people."""
-    click.echo(text)
+    """Lines for people."""
+    click.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """The text with what would steer a terminal, or turn the order of its signs, written out: what works say is not ours."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say_wrapped(text: str) -> None:
     """Lines for people; in a terminal those that are too long are folded at words, and go on indented."""
     width = columns_of_terminal() if sys.stdout.isatty() else None
-    for line in text.splitlines():
+    for line in harmless(text).split("\n"):
         click.echo(line if width is None else fold(line, width))
 
 
@@ -102,6 +109,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def one_line(text: str) -> str:
+    """The text in one line."""
+    return " ".join(text.split())
+
+
 def cut(text: str, length: int) -> str:
     """The text, or its beginning and a sign that there is more."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
@@ -118,5 +130,5 @@ def _list(width: int, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 def _cell(value: Any) -> Any:
     from rich.text import Text
 
-    text = plain(value)
+    text = harmless(plain(value))
     return Text(text, style=_STYLES.get(text, ""))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from triggers_cli.options import attributes, confirm, end_of_work, json_option, label_option, yes_option
-from triggers_cli.output import as_json, counted, cut, say, say_wrapped
+from triggers_cli.output import as_json, counted, cut, one_line, say, say_wrapped
 
 _JOIN_EVERY = 100
 """After so many replays the works that run here catch up."""
@@ -40,7 +40,7 @@ def retry_failed(labels: tuple[str, ...], task: str | None, error: str | None, d
     found = list(_failed(attributes(labels), task, (error or "").lower()))
     if not json_:
         for entry in found:
-            say_wrapped(f"{entry['uid']} {entry['instance']}  {cut(entry['error'], _SHOWN)}")
+            say_wrapped(f"{entry['uid']} {entry['instance']}  {cut(one_line(entry['error']), _SHOWN)}")
     interrupted = False
     if found and not dry_run:
         confirm(f"replay {counted(len(found), 'instance')}?", yes)

@@ -13,6 +13,7 @@ from triggers.hooks import hookimpl
 from triggers.instance import Status, TaskInstance
 from triggers.storages.base import BaseTriggerStorage
 from triggers_cli.looking import error_of
+from triggers_cli.output import harmless, one_line
 
 _TOLD = frozenset({"running", "finished", "failed", "skipped", "replayed"})
 
@@ -56,6 +57,6 @@ class Teller:
             session = f" of session {what['uid']}" if what else ""
             subject = f" {what['instance']}{session}" if what else ""
             attempt = f" (attempt {what['attempt']})" if what.get("attempt", 1) > 1 else ""
-            line = f"{at} {event}{subject}{attempt}{f': {text}' if text else ''}"
+            line = harmless(f"{at} {event}{subject}{attempt}{f': {one_line(text)}' if text else ''}")
         with self._turn:
             click.echo(line)
