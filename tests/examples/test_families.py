@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.examples.running import EXAMPLES, environment, run
+from tests.examples.running import EXAMPLES, command, environment, run
 from tests.servers import client
 
 BY_HAND = {
@@ -94,3 +96,34 @@ def test_a_log_without_the_columns(tmp_path: Path, log: list[object]) -> None:
     done = run(tmp_path, "families", *log, "--department-column", "office")
     assert done.returncode == 2
     assert "no column 'office'" in done.stderr
+
+
+@pytest.mark.eventlog
+@pytest.mark.timeout(900)
+def test_a_whole_log(tmp_path: Path) -> None:
+    """The permits, where ``TRIGGERS_EVENTLOG`` names them or they lie beside the repository; else a made-up log of their kind."""
+    beside = EXAMPLES.parents[1] / "shared" / "data" / "permits.csv"
+    log = Path(os.environ.get("TRIGGERS_EVENTLOG") or beside)
+    if not log.exists():
+        log = tmp_path / "made-up.csv"
+        log.write_text(_made_up(600), encoding="utf-8")
+    done = subprocess.run(
+        command("families", "--log", log, "--processes", 2), cwd=tmp_path, env=environment(tmp_path), capture_output=True,
+        encoding="utf-8", timeout=800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert "; 0 differences" in done.stdout
+    assert "0 reports were due" not in done.stdout
+
+
+def _made_up(cases: int) -> str:
+    """Applications of three departments in four months, most of them with all steps."""
+    chance = random.Random(7)
+    rows = ["case,activity,timestamp,department"]
+    for number in range(cases):
+        where, month = chance.choice(["North", "South", "West"]), chance.randrange(1, 5)
+        steps = ["Confirmation of receipt"]
+        if chance.random() < 0.999:
+            steps.append("T02 Check confirmation of receipt")
+        rows += [f"c{number},{step},2026-{month:02}-{chance.randrange(1, 29):02}T09:00:00Z,{where}" for step in steps]
+    return "\n".join(rows) + "\n"

@@ -130,6 +130,11 @@ def test_the_line_of_each_state(scene: Scene) -> None:
     scene.perform_all()
     assert lines == ["t#0 is running since 12:00:00 (attempt 1, trusted until 2026-03-01 12:01:00)"]
     assert str(manager.explain()) == "t is done\nu was abandoned: its unless was complete first"
+    every = scene.configured({"t": {"andEvery": "a", "run": "w"}})
+    for _ in range(2):
+        every.fire("a")
+    every.cancel("no longer wanted")
+    assert str(every.explain("t")) == "t is done; its first instance was abandoned: cancelled, no longer wanted"
     other = scene.configured({"t": {"after": ["a"], "run": "w"}})
     other.fire("a", {"fail": 1})
     scene.perform_all()

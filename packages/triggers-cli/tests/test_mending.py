@@ -218,6 +218,7 @@ def test_what_changes_something_asks(failed: Path, command: Call, arguments: lis
         (["configure", "s1", "wrong.json", "--yes"], 1, "did you mean 'after'?"),
         (["cancel", "s1", "--reason", " ", "--yes"], 2, "say why"),
         (["retry-failed", "--label", "x"], 2, "expected NAME=VALUE, got 'x'"),
+        (["retry-failed", "--label", "status=x"], 2, "no session can have an attribute 'status'"),
         (["copy", "sql", "sql", "--yes"], 2, "source and target are both 'sql'"),
         (["copy", "sql", "memory", "--uid", "", "--yes"], 1, "the source has no session ''"),
         (["copy", "sql", "cloud", "--yes"], 1, "no storage has the key 'cloud'"),

@@ -72,6 +72,11 @@ def deep_list() -> list[Any]:
         ({"t": {**GOOD, "retry": {"times": 1, "dellay": 1}}}, "$.t.retry", "unknown key 'dellay', did you mean 'delay'?"),
         ({"t": {**GOOD, "retry": {"times": 1, "wait": 1}}}, "$.t.retry", "unknown key 'wait'; known are times, delay"),
         ({"t": {**GOOD, "retry": {"times": 1, "delay": -1}}}, "$.t.retry.delay", "seconds, 0 or more, got -1"),
+        (
+            {"t": {**GOOD, "retry": {"times": 1, "delay": 1e12}}},
+            "$.t.retry.delay",
+            "0 or more, at most 316224000 (ten years)",
+        ),
         ({"t": {**GOOD, "retry": {"times": 1, "factor": 0.5}}}, "$.t.retry.factor", "a number from 1, got 0.5"),
         ({"t": {**GOOD, "retry": {"times": 1, "max": -1}}}, "$.t.retry.max", "seconds, 0 or more"),
         ({"t": {**GOOD, "retry": {"times": 1, "jitter": 1}}}, "$.t.retry.jitter", "expected true or false, got 1"),

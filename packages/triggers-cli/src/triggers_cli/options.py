@@ -58,11 +58,15 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
 
 def attributes(labels: tuple[str, ...]) -> dict[str, Any]:
     """``NAME=VALUE`` of ``--label`` as attributes."""
+    from triggers.engine.lifecycle import NOT_SEARCHABLE
+
     found: dict[str, Any] = {}
     for label in labels:
         name, equals, value = label.partition("=")
         if not equals:
             raise click.BadParameter(f"expected NAME=VALUE, got {label!r}", param_hint="--label")
+        if name in NOT_SEARCHABLE:
+            raise click.BadParameter(f"no session can have an attribute {name!r}", param_hint="--label")
         found[name] = value
     return found
 

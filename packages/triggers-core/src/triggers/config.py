@@ -301,7 +301,9 @@ MAX_SECONDS = 10 * 366 * 86_400.0
 
 
 def _number(value: Any, place: str, expected: str, *, above: float | None = None, at_least: float | None = None) -> float:
-    fits = type(value) in (int, float) and value <= MAX_SECONDS
+    fits = type(value) in (int, float)
+    if fits and value > MAX_SECONDS:
+        raise ConfigurationError(f"expected {expected}, at most {MAX_SECONDS:.0f} (ten years), got {shorten(value)}", place)
     if not fits or (above is not None and not value > above) or (at_least is not None and not value >= at_least):
         raise ConfigurationError(f"expected {expected}, got {shorten(value)}", place)
     return float(value)

@@ -200,7 +200,8 @@ def _lines(explanation: TaskExplanation, task: TaskConfig, fired: Mapping[str, T
     elif explanation.any_of:
         lines.append(f"{name} was added after its triggers had fired; it runs when {_one_of(explanation.any_of)} fires again")
     elif explanation.resolved:
-        lines.append(f"{name} was abandoned: {abandoned}" if abandoned and explanation.resolved == 1 else f"{name} is done")
+        what = "was abandoned" if explanation.resolved == 1 else "is done; its first instance was abandoned"
+        lines.append(f"{name} {what}: {abandoned}" if abandoned else f"{name} is done")
     else:
         lines.append(f"{name} has nothing to wait for any more")
     return lines
