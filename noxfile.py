@@ -19,7 +19,8 @@ EXTRAS = {"core": "[testing]", "sql": "[postgresql,mysql]", "cache": "[django,me
 SOURCES = [f"packages/triggers-{name}/src" for name in DISTRIBUTIONS]
 MAIN_STORES = ["core", "sql", "redis", "cli"]
 EVENT_LOG = "TRIGGERS_EVENTLOG"
-MINIMUM_BRANCH_COVERAGE = 97
+MINIMUM_BRANCH_COVERAGE = 96.5
+"""97 are aimed at; processes that tests kill take some of what they covered with them, by chance."""
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"

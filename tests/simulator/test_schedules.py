@@ -137,3 +137,9 @@ def test_a_failing_schedule_is_replayed_from_its_report(monkeypatch: pytest.Monk
     with pytest.raises(Failure) as again:
         run_schedule(scenario, found.value.choices)
     assert again.value.violation == found.value.violation
+
+
+def test_many_events_are_played_in_some_orders() -> None:
+    """Beyond 720 orders a sample is played."""
+    events = ["a", "b", "c", "d", "e", "f", "g"]
+    assert assert_confluent({"t": {"after": events}}, events, duplicates=False, crashes=False) == 300

@@ -35,6 +35,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
         code = run([str(argument) for argument in arguments])
         get_process().sweeper.stop()  # it would go on with the settings of others
         said = capfd.readouterr()
+        forget_shared_stores()  # the next command has settings of its own, and nobody would close these
         settings.reset()
         return Answer(code, said.out, said.err)
 

@@ -14,6 +14,8 @@ import pytest
 from processes import Bench, bench
 from triggers.context import MAX_TEXT, TaskContext, storable, storable_text
 from triggers.errors import InvalidKwargs, StaleAttempt
+from triggers.hooks import get_hooks, hookimpl
+from triggers.instance import TaskInstance
 
 
 @pytest.fixture
@@ -247,3 +249,46 @@ def test_storable() -> None:
     assert storable_text("a\0b\ud800") == "a\\0b?"
     assert storable_text("x" * MAX_TEXT) == "x" * MAX_TEXT
     assert "… cut …" in storable_text("x" * (MAX_TEXT + 1))
+
+
+def test_what_changes_nothing_is_not_written(made: Bench) -> None:
+    """The same metadata once more, and logs that were resolved before, leave the session's version as it is."""
+    made.run(lambda context: None, {})
+    manager = made.manager("s")
+    manager.update_instance_metadata("t#0", {"x": 1})
+    version = manager.storage.metadata["touched_at"]
+    assert manager.update_instance_metadata("t#0", {"x": 1}).metadata["x"] == 1
+    manager.mark_instance_logs_resolved("t#0")
+    assert manager.storage.metadata["touched_at"] == version
+
+
+def test_a_body_may_be_ended_from_outside(made: Bench) -> None:
+    """An operator skips what runs; the report of the body is refused then."""
+
+    def body(context: TaskContext) -> None:
+        context.manager.update_instance_status("t#0", "skipped")
+
+    made.run(body, {})
+    assert str(made.manager("s").storage["t#0"].status) == "skipped"
+
+
+def test_plugins_hear_of_what_is_skipped(made: Bench) -> None:
+    """By hand, with what follows from it."""
+    heard: list[tuple[str, bool]] = []
+
+    class Plugin:
+        @hookimpl
+        def triggers_post_skip(self, instance: TaskInstance, cascade: bool) -> None:
+            heard.append((instance.name, cascade))
+
+    def body(context: TaskContext) -> None:
+        raise ValueError
+
+    plugin = Plugin()
+    get_hooks().register(plugin)
+    try:
+        made.run(body, {})
+        made.manager("s").skip_failed_instance("t#0", cascade=True)
+    finally:
+        get_hooks().unregister(plugin)
+    assert heard == [("t#0", True)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from triggers import records
-from triggers.config import RetryPolicy
+from triggers.config import Configuration, RetryPolicy, parse_configuration
 from triggers.engine.attempts import retry_delay
+from triggers.engine.commands import Decision
 from triggers.engine.transitions import TRANSITIONS, check_transition, mermaid, sources
 from triggers.engine.view import NeedMore, View
 from triggers.errors import IllegalTransition, UnreadableRecord
@@ -144,3 +145,21 @@ def test_delays_of_retries(policy: RetryPolicy, delays: list[float]) -> None:
 def test_an_endless_number_of_retries_has_an_end() -> None:
     """However often, the delay is a time that can be reached."""
     assert retry_delay(RetryPolicy(times=10**6, delay=1e8, factor=1e6, jitter=False), 10**6, 1.0) <= 10 * 366 * 86_400
+
+
+def test_a_decision_about_nothing_has_nothing_to_commit() -> None:
+    """Where there is no session, asking for the change is a mistake of the caller."""
+    with pytest.raises(ValueError, match="does not exist has nothing to commit"):
+        Decision(None, None).change("token", 32)
+
+
+def test_r29_who_waits_for_the_end_of_the_session() -> None:
+    """Directly, through a cascade, or both: each is found once."""
+    tasks = {
+        "a": {"after": ["sessionFinalized"], "run": "w"},
+        "b": {"after": ["sessionFinalized", "a"], "run": "w"},
+        "c": {"after": ["b", "x"], "run": "w"},
+        "d": {"after": ["x"], "run": "w"},
+    }
+    found = {name: task for name, task in parse_configuration(tasks).items() if task is not None}
+    assert Configuration(found).awaiting_finalization == {"a", "b", "c"}

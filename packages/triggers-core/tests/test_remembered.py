@@ -101,3 +101,13 @@ def test_threads() -> None:
         thread.join()
     assert errors == []
     assert len(views._views) <= 5
+
+
+def test_dropping_what_is_not_there_takes_nothing_away() -> None:
+    """A record that was never there has no size."""
+    views = RememberedViews(10)
+    dropped = Change("v2", {}, frozenset({("c", "absent")}))
+    views.committed("key", Snapshot("v1", {"c": {"a": Record(b"1")}}), Want(), dropped)
+    found = views.get("key")
+    assert found is not None
+    assert found[0] == Snapshot("v2", {"c": {"a": Record(b"1")}})

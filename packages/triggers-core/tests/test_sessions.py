@@ -11,6 +11,7 @@ from triggers.engine.lifecycle import Close
 from triggers.errors import (
     Conflict,
     OutcomeUnknown,
+    SessionClosed,
     SessionExists,
     StorageError,
     StorageUnavailable,
@@ -21,6 +22,7 @@ from triggers.process import get_process
 from triggers.sessions import activate_session, copy_session, copy_sessions, find_sessions, move_session
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import ABSENT, EVERYTHING, Capability, Change, Record, Store, Want
+from triggers.sweeping import last_sweep, note_sweep
 
 pytestmark = pytest.mark.usefixtures("trigger_isolation")
 
@@ -144,3 +146,23 @@ def test_several_conditions() -> None:
     search: Callable[..., Any] = find_sessions
     assert search(storage=source, size="7", colour="red").uids == ["a"]
     assert search(storage=source, size="7").uids == ["a", "b"]
+
+
+def test_what_was_moved_cannot_be_cancelled() -> None:
+    """The error says where the session went."""
+    source, target = filled("s"), place()
+    move_session("s", source, target)
+    with pytest.raises(SessionClosed, match="moved"):
+        TriggerManager(place("s", source.store)).cancel("no longer wanted")
+
+
+def test_a_sweep_is_noted_only_where_sweeps_can_do_anything() -> None:
+    """A store without DUE keeps no note, and none is looked for twice."""
+
+    class Deaf(MemoryStore):
+        capabilities = Capability.SCAN
+
+    deaf, store = Deaf(), MemoryStore()
+    for each in (deaf, store):
+        note_sweep(each, 1_000_000)
+    assert (last_sweep(deaf), last_sweep(store)) == (None, 1_000_000)

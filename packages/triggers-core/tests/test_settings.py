@@ -18,6 +18,7 @@ from triggers.settings import (
     get_settings,
     on_change,
     redact,
+    refused_option,
     reset,
     use_base,
 )
@@ -242,3 +243,15 @@ def test_sources_of_other_distributions(monkeypatch: pytest.MonkeyPatch) -> None
     reset()
     with pytest.raises(SettingsError, match=r"'house' \(house.settings:read\) failed: RuntimeError: no door"):
         get_settings()
+
+
+def test_options_that_a_maker_does_not_have() -> None:
+    """The first unknown one is named; a maker that takes everything refuses none."""
+
+    def strict(url: str, *, timeout: float = 1) -> None: ...
+
+    def lenient(**options: object) -> None: ...
+
+    assert refused_option(strict, {"url": "x", "timeout": 2}) is None
+    assert "'timeout'" in (refused_option(strict, {"url": "x", "timeuot": 2}) or "")
+    assert refused_option(lenient, {"timeuot": 2}) is None

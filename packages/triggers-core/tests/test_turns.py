@@ -205,3 +205,16 @@ def test_crowds_are_bounded() -> None:
         crowds.ended(number, 4)
     assert crowds.conflicts(0) == 0
     assert crowds.conflicts(1999) > 0
+
+
+def test_leaving_a_queue_once_more_changes_nothing() -> None:
+    """The turn that was passed on stays where it is, and a queue that is gone stays gone."""
+    turns, ticket, first = Turns(), threading.Lock(), threading.Lock()
+    turns._leave("key", ticket)
+    assert turns._queues == {}
+    turns._wait("key", first, urgent=False)
+    turns._leave("key", ticket)
+    turns._leave("key", ticket)
+    assert list(turns._queues["key"]) == [first]
+    turns._leave("key", first)
+    assert turns._queues == {}

@@ -286,9 +286,10 @@ def test_deadlocks_are_tried_again(server_url: str, open_store: OpenStore) -> No
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(tries) == 3, "one of the two was ended and repeated"
-    assert [statement.text for statement in seen].count("COMMIT") == 2
+    assert len(tries) > 2, "one of the two was ended"
     loser = tries[2]
+    assert set(tries[2:]) == {loser}, "and repeated, until it came through"
+    assert [statement.text for statement in seen].count("COMMIT") == 2
     winner = {"a": "b", "b": "a"}[loser]
     assert store.load(loser, Want()).version == f"{loser}-first"
     assert store.load(winner, Want()).version == f"{loser}-second"

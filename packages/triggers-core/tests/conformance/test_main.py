@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +16,11 @@ import triggers
 from conformance.broken import DeletesAnyVersion
 from conformance.folder import FolderStorageBackend, FolderStore
 from triggers.storages import BaseTriggerStorage, storage_backends
+from triggers.testing.__main__ import _check as check
 from triggers.testing.__main__ import main
 from triggers.testing.conformance.configured import RULES, check_store
+from triggers.testing.conformance.report import _outcomes as report_outcomes
+from triggers.testing.conformance.report import outcome
 from triggers.testing.conformance.space import VERSION_ONLY, Space
 
 
@@ -92,3 +97,24 @@ def test_the_whole_kit_in_place_leaves_nothing_behind(tmp_path: Path) -> None:
     assert tested == {f"S{number}" for number in range(1, len(RULES) + 1)} - {"S23", "S26", "S28", "S29", "S31"}
     assert sorted(tmp_path.glob("*.json")) == before
     assert store.load(others.uid("theirs"), VERSION_ONLY).version == version
+
+
+@pytest.mark.parametrize("missing, raised", [("pytest", RuntimeError), ("our_own_module", ModuleNotFoundError)])
+def test_what_the_kit_needs_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, raised: type[Exception]) -> None:
+    """Without the extra, the message says what to install; any other missing module is a mistake and stays one."""
+
+    class Without(importlib.abc.MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            if fullname == "triggers.testing.conformance.configured":
+                raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.delitem(sys.modules, "triggers.testing.conformance.configured")
+    monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
+    with pytest.raises(raised, match=missing):
+        check("memory", None)
+
+
+def test_reports_of_other_tests_are_none_of_the_kit() -> None:
+    """What has no number of a rule is left out."""
+    assert outcome(SimpleNamespace(nodeid="tests/test_x.py::test_something", when="call")) is None
+    assert list(report_outcomes([SimpleNamespace(), SimpleNamespace(nodeid="tests/test_x.py::test_y", when="call")])) == []
