@@ -135,7 +135,7 @@ class ChecksThenMakes(BrokenFiles):
     def setup(self) -> None:
         made = self.folder / "made"
         if not made.exists():
-            time.sleep(0.05)
+            time.sleep(0.5)
             made.mkdir()
 
 
