@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -92,6 +93,39 @@ def test_json_is_the_same_in_a_terminal_as_in_a_pipe(folder: Path, command: Call
     wanted = [["show", "long", "--json"], ["sessions", "--json"], ["history", "s1", "--json"], ["explain", "s1", "--json"]]
     for arguments, answer in zip(wanted, in_terminal(folder, wanted, columns=40), strict=True):
         assert answer.json() == command(*arguments).json()
+
+
+def document(shown: str) -> Any:
+    """The JSON at the end of what a terminal shows, behind what went to standard error: progress, and what was logged."""
+    seen = _CONTROL.sub("", shown)
+    begin = re.search(r"^[{\[]", seen.replace("\r", "\n"), re.MULTILINE)
+    assert begin, shown
+    return json.JSONDecoder().raw_decode(seen[begin.start() :])[0]
+
+
+def test_json_of_what_changes_something(folder: Path) -> None:
+    """One document each in a narrow terminal, too, neither folded nor coloured."""
+    for arguments, answer in zip(MENDING, in_terminal(folder, [[*each, "--json"] for each in MENDING], columns=40), strict=True):
+        assert answer.code == 0, (arguments, answer)
+        assert document(answer.out), arguments
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_transcripts_of_the_other_commands(folder: Path, json_: list[str]) -> None:
+    """Designing, checking and copying: each says something, in words or as one document."""
+    others = [
+        ["doctor"], ["lint", "long.json"], ["schema"], ["graph", "long.json"], ["graph", "--session", "s1"],
+        ["copy", "sql", "archive", "--yes"], ["conformance", "memory", "-k", "s12"],
+    ]  # fmt: skip
+    archive = {"TRIGGERS_ARCHIVE_URL": "sqlite:///archive.db"}
+    (folder / "triggers.toml").write_text((folder / "triggers.toml").read_text() + '\n[storages.archive]\nbackend = "sql"\n')
+    for arguments, answer in zip(
+        others, in_terminal(folder, [[*each, *json_] for each in others], columns=40, more=archive), strict=True
+    ):
+        assert answer.code == 0, (arguments, answer)
+        assert answer.out.strip(), arguments
+        if json_:
+            assert document(answer.out), arguments
 
 
 def test_a_question_is_answered_in_the_terminal(folder: Path, command: Call) -> None:
