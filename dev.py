@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import ssl
@@ -145,12 +146,7 @@ def make_environment() -> None:
 
 def has_venv() -> bool:
     """Whether this Python can make virtual environments that have pip."""
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return all(importlib.util.find_spec(module) for module in ("ensurepip", "venv"))
 
 
 def call(command: list[str], complaint: str) -> None:

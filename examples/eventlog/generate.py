@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import random
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=500, metavar="N", help="orders (500)")
     parser.add_argument("--seed", type=int, default=1, help="what comes by chance (1)")
     options = parser.parse_args()
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         write(sys.stdout, options.sessions, options.seed)
     except BrokenPipeError:

@@ -102,7 +102,7 @@ def read(options: argparse.Namespace, folder: Path) -> tuple[Path, Plan, list[Ev
         if not columns.time:
             raise BadInput("--order time needs a column with the time: --time-column")
         try:
-            events.sort(key=lambda event: event.time)  # type: ignore[arg-type, return-value]
+            events.sort(key=lambda event: event.moment)
         except TypeError:
             raise BadInput(f"{log}: some times have a time zone and some have none; they cannot be put in order") from None
     return log, plan, events

@@ -50,6 +50,13 @@ class Event(NamedTuple):
     time: datetime | None
     kwargs: dict[str, str]
 
+    @property
+    def moment(self) -> datetime:
+        """The time, in a log that has such a column."""
+        if self.time is None:
+            raise BadInput(f"row {self.row} has no time; name the column with --time-column")
+        return self.time
+
 
 def read_plan(path: Path) -> Plan:
     """Reads a configuration file.

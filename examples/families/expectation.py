@@ -37,9 +37,9 @@ def families(events: Sequence[Event], tasks: Mapping[str, Any]) -> dict[str, Fam
     for case, found in rows.items():
         if set(case) & {".", "*"}:
             raise BadInput(f"the case {case!r} has a '.' or '*' and cannot be the alias of a session")
-        first = min(found, key=lambda event: event.time)  # type: ignore[arg-type, return-value]
+        first = min(found, key=lambda event: event.moment)
         (department,) = first.kwargs.values()
-        name = f"{department}/{first.time:%Y-%m}"
+        name = f"{department}/{first.moment:%Y-%m}"
         members[name].add(case)
         if is_done({event.trigger for event in found}, tasks):
             done[name].add(case)

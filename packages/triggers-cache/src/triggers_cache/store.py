@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import math
 from collections.abc import Iterable, Mapping
@@ -145,12 +146,8 @@ def _require_django() -> None:
     hint = "inside a Django project it uses CACHES; elsewhere give it url='memcached://host:port' (or TRIGGERS_CACHE_URL)"
     if not in_project():
         raise SettingsError(f"the storage 'cache' has no cache: {hint}")
-    try:
-        import django.core.cache  # noqa: F401  (only whether it is there)
-    except ImportError as error:
-        raise SettingsError(
-            "DJANGO_SETTINGS_MODULE is set, but Django is not installed: pip install 'triggers-cache[django]'"
-        ) from error
+    if importlib.util.find_spec("django") is None:
+        raise SettingsError("DJANGO_SETTINGS_MODULE is set, but Django is not installed: pip install 'triggers-cache[django]'")
 
 
 def _check_timeout(timeout: Any) -> float | None:
