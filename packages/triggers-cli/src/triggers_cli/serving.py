@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from triggers_cli.interrupting import on_signals
 from triggers_cli.options import end_of_work, json_option
 from triggers_cli.output import as_json, counted, say, say_wrapped
 from triggers_cli.working import run_worker
@@ -73,19 +70,9 @@ def conformance(key: str, only: str | None, json_: bool) -> None:
         if error.name not in ("pytest", "_pytest", "hypothesis"):
             raise
         raise click.ClickException(f"{error.name} is missing; pip install 'triggers-core[testing]'") from error
-    interrupted = False
-
-    def interrupt(number: int, frame: Any) -> None:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt  # pytest takes it, and removes the sessions of the test that runs
-
     try:
-        with on_signals(interrupt):
-            verdict = check_store(key, ["-k", only] if only else [])
+        verdict = check_store(key, ["-k", only] if only else [])
     except RuntimeError as error:
-        if interrupted:
-            raise KeyboardInterrupt from None
         if only:
             raise click.BadParameter(f"{only!r}: {error}", param_hint="-k") from None
         raise click.ClickException(str(error)) from None

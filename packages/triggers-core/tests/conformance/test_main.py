@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import triggers
 from conformance.broken import DeletesAnyVersion
 from conformance.folder import FolderStorageBackend, FolderStore
 from triggers.storages import BaseTriggerStorage, storage_backends
+from triggers.storages.memory import MemoryStore
 from triggers.testing.__main__ import _check as check
 from triggers.testing.__main__ import main
 from triggers.testing.conformance.configured import RULES, check_store
@@ -32,13 +35,37 @@ class BrokenBackend(BaseTriggerStorage):
     store_class = DeletesAnyVersion
 
 
+class SwallowsInterrupts(MemoryStore):
+    """A store amid whose deletions Ctrl-C comes, and gets lost in a driver."""
+
+    deletions = 0
+
+    def delete(self, uid: str, expected: str | None = None) -> bool:
+        """Deletes."""
+        type(self).deletions += 1
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return super().delete(uid, expected)
+
+
+class InterruptedBackend(BaseTriggerStorage):
+    """A storage on such a store."""
+
+    api_version = 1
+    key = "interrupted"
+    store_class = SwallowsInterrupts
+
+
+BACKENDS = (BrokenBackend, FolderStorageBackend, InterruptedBackend)
+
+
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    """Both storages under their keys."""
-    for backend in (BrokenBackend, FolderStorageBackend):
+    """The storages under their keys."""
+    for backend in BACKENDS:
         storage_backends.register(backend.key, backend)
     yield
-    for backend in (BrokenBackend, FolderStorageBackend):
+    for backend in BACKENDS:
         storage_backends.unregister(backend.key)
     triggers.settings.reset()
 
@@ -77,6 +104,19 @@ def test_what_cannot_be_checked(capsys: pytest.CaptureFixture[str], arguments: l
     printed = capsys.readouterr()
     assert said in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def test_an_interrupt_ends_the_run_where_it_is_swallowed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the test in which it came, with 130 and one line; before, the rest went on and a result was printed."""
+    from triggers.testing.conformance import configured
+
+    monkeypatch.setattr(configured, "_target", lambda key: configured.Target(SwallowsInterrupts, between_processes=False))
+    assert main(["interrupted", "-k", "s12_conditional_delete or s13 or s14"]) == 130
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_whole_kit_in_place_leaves_nothing_behind(tmp_path: Path) -> None:

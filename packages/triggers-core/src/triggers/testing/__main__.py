@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from triggers.testing.conformance.configured import Verdict
     from triggers.testing.conformance.report import Outcome
 
-PASSED, FAILED, IMPOSSIBLE = 0, 1, 2
+PASSED, FAILED, IMPOSSIBLE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Checks, prints, and returns 0 if all tests passed, 1 if some failed, 2 if none could be made."""
+    """Checks, prints, and returns 0 if all tests passed, 1 if some failed, 2 if none could be made, 130 if it was interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m triggers.testing",
         description="Checks a configured storage against the contract of stores, with sessions of its own.",
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TriggersError, RuntimeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return IMPOSSIBLE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     print("\n".join(table(verdict)))
     return FAILED if verdict.failed else PASSED
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,10 +13,21 @@ from triggers.testing.conformance.report import Outcome, outcome
 
 
 class Collector:
-    """A pytest plugin that keeps the outcome of each test of the kit."""
+    """A pytest plugin that keeps the outcome of each test of the kit, and ends the run when it is interrupted."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+        self.interrupted = False
+
+    def interrupt(self, number: int, frame: Any) -> None:
+        """Ctrl-C or SIGTERM: pytest takes the exception, and removes the sessions of the test that runs."""
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Ends the run where a test, or what it called, has swallowed the exception."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keeps what one test came to; an error in its fixtures counts as a failure."""
@@ -28,6 +41,7 @@ def run(arguments: Iterable[str], plugins: Iterable[object] = (), *, shown: bool
 
     Raises:
         RuntimeError: there are none, or pytest could not run them at all.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came meanwhile.
     """
     import pytest
 
@@ -41,13 +55,28 @@ def run(arguments: Iterable[str], plugins: Iterable[object] = (), *, shown: bool
         "--import-mode=importlib",
         *([] if shown else ["-q", "--no-header"]),
     ]
-    with contextlib.nullcontext() if shown else _silent():
+    with contextlib.nullcontext() if shown else _silent(), _interrupting(collector):
         code = pytest.main([*fixed, *arguments], plugins=[collector, *plugins])
+    if collector.interrupted:
+        raise KeyboardInterrupt
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise RuntimeError("no test of the kit has such a name")
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest ended with {code!r} and ran {len(collector.outcomes)} tests of the kit")
     return collector.outcomes
+
+
+@contextlib.contextmanager
+def _interrupting(collector: Collector) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, collector.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
 
 
 @contextlib.contextmanager
