@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from triggers import settings
 from triggers.errors import SettingsError
 from triggers.process import get_process
 from triggers.settings import (
@@ -23,6 +25,7 @@ from triggers.settings import (
     use_base,
 )
 from triggers.storages import storage_backends
+from triggers.testing.conformance.forks import in_fork
 
 
 @pytest.fixture(autouse=True)
@@ -255,3 +258,28 @@ def test_options_that_a_maker_does_not_have() -> None:
     assert refused_option(strict, {"url": "x", "timeout": 2}) is None
     assert "'timeout'" in (refused_option(strict, {"url": "x", "timeuot": 2}) or "")
     assert refused_option(lenient, {"timeuot": 2}) is None
+
+
+def test_a_fork_while_settings_are_read() -> None:
+    """Another thread of the parent holds the lock at that moment: the child does not wait for it, and has the settings."""
+    configure(lease=7.5)
+    get_process()
+    settings._current = None
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with settings._lock:
+            held.set()
+            release.wait(60)
+
+    def child() -> None:
+        assert get_settings().lease == 7.5
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(60)
+        in_fork(child)
+    finally:
+        release.set()
+        holder.join(60)

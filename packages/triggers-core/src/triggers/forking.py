@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 
 class Forkable(Protocol):
@@ -22,9 +23,19 @@ def tell_after_fork(thing: Forkable) -> None:
     _known.add(thing)
 
 
+def renew_after_fork(module: dict[str, Any], name: str, make: Callable[[], Any]) -> None:
+    """Puts a new lock into the module, its ``globals()``, in each child: a thread of the parent may hold the old one for ever.
+
+    For locks that guard what is replaced whole, so that a child finds nothing half done.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: module.update({name: make()}))
+
+
 def _after_fork() -> None:
     for thing in list(_known):
         thing.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from triggers.errors import PluginError
+from triggers.forking import renew_after_fork
 from triggers.instance import Status, TaskInstance
 from triggers.names import shorten
 
@@ -155,6 +156,7 @@ class Hooks:
 
 _hooks: Hooks | None = None
 _lock = threading.Lock()
+renew_after_fork(globals(), "_lock", threading.Lock)
 
 
 def get_hooks() -> Hooks:

@@ -17,7 +17,7 @@ from triggers import worker
 from triggers.dispatch import Runners, hand_over, tell_hooks
 from triggers.engine.commands import Command, Decision
 from triggers.errors import PluginError, StorageError, StorageUnavailable, TriggersError, UnknownKey
-from triggers.forking import tell_after_fork
+from triggers.forking import renew_after_fork, tell_after_fork
 from triggers.heartbeat import Heartbeat
 from triggers.managers import trigger_managers
 from triggers.records import to_microseconds
@@ -150,6 +150,7 @@ class Process:
 
 _process: Process | None = None
 _lock = threading.Lock()
+renew_after_fork(globals(), "_lock", threading.Lock)
 
 
 def get_process() -> Process:

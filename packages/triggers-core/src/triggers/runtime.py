@@ -100,7 +100,7 @@ class Runtime:
         self.turns = Turns()
         self.crowds = Crowds()
         self._guard = threading.Lock()
-        self.remembered = RememberedViews(self.settings.remembered_sessions)
+        self.remembered = RememberedViews(0)
         self._terms: tuple[Settings, Terms] | None = None
 
     @property

@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 
 from triggers.config import MAX_SECONDS
 from triggers.errors import SettingsError, TriggersError
+from triggers.forking import renew_after_fork
 from triggers.names import one_slip, shorten, suggestion
 
 _SOURCES_GROUP = "triggers.settings"
@@ -102,8 +103,9 @@ _POSITIVE = (
 )
 
 _lock = threading.RLock()
-_configured: dict[str, Any] = {}
-_base: dict[str, Any] = {}
+renew_after_fork(globals(), "_lock", threading.RLock)
+_configured: Mapping[str, Any] = {}
+_base: Mapping[str, Any] = {}
 _current: Settings | None = None
 _listeners: list[Callable[[], None]] = []
 
@@ -114,30 +116,30 @@ def configure(**settings: Any) -> Settings:
     Raises:
         SettingsError: a setting is unknown or has a wrong value; then none was changed.
     """
+    global _configured
     with _lock:
-        merged = _configured | settings
+        merged = {**_configured, **settings}
         _resolve(merged)
-        _configured.clear()
-        _configured.update(merged)
+        _configured = merged
         _changed()
         return get_settings()
 
 
 def use_base(settings: Mapping[str, Any]) -> Settings:
     """Sets the settings of a file, which the environment and ``configure`` override. Replaces an earlier base."""
+    global _base
     with _lock:
         check(settings)
-        _base.clear()
-        _base.update(settings)
+        _base = dict(settings)
         _changed()
         return get_settings()
 
 
 def reset() -> None:
     """Forgets everything that was configured; the next use reads the environment anew."""
+    global _configured, _base
     with _lock:
-        _configured.clear()
-        _base.clear()
+        _configured = _base = {}
         _changed()
 
 

@@ -10,6 +10,7 @@ from triggers import records
 from triggers.codec import decode
 from triggers.config import Configuration, TaskConfig
 from triggers.errors import SettingsError, UnknownInstance
+from triggers.forking import renew_after_fork
 from triggers.instance import Status, TaskInstance
 from triggers.names import check_name, split_instance_name
 from triggers.settings import get_settings, on_change, redact, refused_option
@@ -19,6 +20,7 @@ _WARNING = 30
 
 _shared: dict[tuple[type[BaseTriggerStorage], str], tuple[dict[str, Any], Store]] = {}
 _shared_lock = threading.Lock()
+renew_after_fork(globals(), "_shared_lock", threading.Lock)
 
 
 class BaseTriggerStorage:

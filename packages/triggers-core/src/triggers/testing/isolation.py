@@ -169,15 +169,12 @@ def _kept_process() -> Iterator[None]:
 
 @contextmanager
 def _kept_settings() -> Iterator[None]:
-    configured, base = dict(settings._configured), dict(settings._base)
+    configured, base = settings._configured, settings._base
     try:
         yield
     finally:
         with settings._lock:
-            settings._configured.clear()
-            settings._configured.update(configured)
-            settings._base.clear()
-            settings._base.update(base)
+            settings._configured, settings._base = configured, base
             settings._changed()
 
 
