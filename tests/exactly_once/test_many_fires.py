@@ -16,7 +16,7 @@ from tests.exactly_once.faulty import FaultyStore, Rates
 from tests.exactly_once.firing import Told, check, configure, fire_all, found_in, in_processes, in_threads, make_process
 from triggers import records
 from triggers.manager import TriggerManager
-from triggers.runtime import CLIENT_SLOTS
+from triggers.operation import CLIENT_SLOTS
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import EVERYTHING
 from triggers_sql.backend import SqlStorageBackend

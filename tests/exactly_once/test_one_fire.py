@@ -15,8 +15,8 @@ from tests.rules.scene import HeldRunner, held_runner
 from triggers import records
 from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
 from triggers.manager import TriggerManager
+from triggers.operation import CLIENT_SLOTS
 from triggers.process import Process
-from triggers.runtime import CLIENT_SLOTS
 from triggers.settings import Settings
 from triggers.storages.base import BaseTriggerStorage
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.simulator.scenarios import SCENARIOS
-from triggers import explain, process, records, relations, runtime, sessions
+from triggers import explain, operation, process, records, relations, sessions
 from triggers.codec import encode
 from triggers.engine import application, attempts, fire, lifecycle, related, session, wakeups
 from triggers.errors import Conflict, OutcomeUnknown
@@ -93,18 +93,18 @@ def two_deliveries_both_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lost_replies_are_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a lost reply nobody looks for the token."""
-    monkeypatch.setattr(runtime._Operation, "_recognise", lambda self, snapshot: None)
+    monkeypatch.setattr(operation.Operation, "_recognise", lambda self, snapshot: None)
 
 
 def lost_replies_count_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost connection is taken for a commit."""
-    commit = runtime._Operation._commit
+    commit = operation.Operation._commit
 
-    def optimistic(self: Any, snapshot: Any, want: Any, head: Any, decision: Any) -> Any:
-        outcome = commit(self, snapshot, want, head, decision)
-        return decision if outcome is None and self.sent and self.sent[-1].outcome_open else outcome
+    def optimistic(self: Any, snapshot: Any, want: Any, sent: Any) -> Any:
+        outcome = commit(self, snapshot, want, sent)
+        return sent.decision if outcome is None and self.sent and self.sent[-1].outcome_open else outcome
 
-    monkeypatch.setattr(runtime._Operation, "_commit", optimistic)
+    monkeypatch.setattr(operation.Operation, "_commit", optimistic)
 
 
 def store_ignores_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,12 +122,12 @@ def store_ignores_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusals_are_believed_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a remembered view refuses is refused, without a load."""
-    attempt = runtime._Operation._try
+    attempt = operation.Operation._try
 
     def trusting(self: Any, snapshot: Any, want: Any, *, fresh: bool) -> Any:
         return attempt(self, snapshot, want, fresh=True)
 
-    monkeypatch.setattr(runtime._Operation, "_try", trusting)
+    monkeypatch.setattr(operation.Operation, "_try", trusting)
 
 
 def memory_without_what_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from triggers.config import Configuration, parse_configuration
 from triggers.errors import Conflict, LimitExceeded, SessionTooLarge, StorageUnavailable, UnreadableRecord
 from triggers.manager import TriggerManager
 from triggers.process import Process
-from triggers.runtime import Runtime, check_size, utc_now
+from triggers.runtime import Runtime, utc_now
 from triggers.settings import Settings
+from triggers.sizes import check_size
 from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import EVERYTHING, NOTHING, Change, Record, Snapshot, Want
 

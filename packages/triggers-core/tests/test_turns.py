@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from processes import wait_until
-from triggers.turns import Crowds, Turns
+from triggers.turns import Crowds, Turns, _Ticket
 
 
 class Queue:
@@ -127,15 +127,14 @@ def test_a_wait_that_is_broken_off() -> None:
 def test_a_turn_that_comes_while_the_wait_is_broken_off_is_passed_on() -> None:
     """A ticket that was already called when its owner gives up goes to the next one."""
     queue = Queue()
-    ticket = threading.Lock()
-    ticket.acquire()
+    ticket = _Ticket(None)
 
     def hold() -> None:
         queue.turns._queues["key"].append(ticket)
         queue.join("behind")
 
     queue.turns.run("key", hold)
-    assert not ticket.locked(), "it is its turn now"
+    assert not ticket.lock.locked(), "it is its turn now"
     assert queue.order == []
     queue.turns._leave("key", ticket)
     queue.finish()
@@ -209,7 +208,7 @@ def test_crowds_are_bounded() -> None:
 
 def test_leaving_a_queue_once_more_changes_nothing() -> None:
     """The turn that was passed on stays where it is, and a queue that is gone stays gone."""
-    turns, ticket, first = Turns(), threading.Lock(), threading.Lock()
+    turns, ticket, first = Turns(), _Ticket(None), _Ticket(None)
     turns._leave("key", ticket)
     assert turns._queues == {}
     turns._wait("key", first, urgent=False)

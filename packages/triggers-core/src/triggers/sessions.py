@@ -18,7 +18,8 @@ from triggers.errors import Conflict, InvalidName, OutcomeUnknown, SessionExists
 from triggers.names import check_name, shorten, suggestion
 from triggers.process import get_process
 from triggers.records import HEAD, HEAD_KEY, Head
-from triggers.runtime import Runtime, check_size
+from triggers.runtime import Runtime
+from triggers.sizes import check_size
 from triggers.storages import storage_backends
 from triggers.storages.base import BaseTriggerStorage
 from triggers.store import ABSENT, EVERYTHING, NOTHING, Capability, Change, Record, Snapshot, Store, Want

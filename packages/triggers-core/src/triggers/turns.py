@@ -1,7 +1,8 @@
 """Turns: the threads of one process queue up per session, and processes make way for each other.
 
 That a process has one operation in flight on a session makes the client's slot in the session's head exact, and spares conflicts
-that a process would only have with itself. Between processes nobody keeps a queue; see ``Crowds``.
+that a process would only have with itself. And whoever has the turn may do the work of those that wait behind: what was fired
+while one commit was under way is stored by the next one, all of it. Between processes nobody keeps a queue; see ``Crowds``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,37 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from itertools import islice
+from typing import Protocol, TypeVar
 
 R = TypeVar("R")
+
+
+class Errand(Protocol):
+    """What a caller has to do, which another one may do for it while it waits for its turn."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether somebody has done it."""
+
+
+class _Ticket:
+    """A place in a queue: the lock is released when its owner's turn has come, or its errand is done."""
+
+    __slots__ = ("errand", "lock")
+
+    def __init__(self, errand: Errand | None) -> None:
+        self.errand = errand
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    @property
+    def settled(self) -> bool:
+        return self.errand is not None and self.errand.settled
+
+    def call(self) -> None:
+        if self.lock.locked():
+            self.lock.release()
 
 
 class Turns:
@@ -19,13 +48,15 @@ class Turns:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._queues: dict[Hashable, deque[threading.Lock]] = {}
-        """By key: the ticket of the one whose turn it is, then those that wait for theirs to be released."""
+        self._queues: dict[Hashable, deque[_Ticket]] = {}
+        """By key: the ticket of the one whose turn it is, then those that wait for theirs."""
 
-    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False) -> R:
-        """Waits until it is the caller's turn, does the work and passes the turn on, whatever happens (Ctrl-C too)."""
-        ticket = threading.Lock()
-        ticket.acquire()
+    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False, errand: Errand | None = None) -> R:
+        """Waits until it is the caller's turn, does the work and passes the turn on, whatever happens (Ctrl-C too).
+
+        With an errand, the work is also done, out of turn, as soon as somebody else has settled the errand.
+        """
+        ticket = _Ticket(errand)
         try:
             self._wait(key, ticket, urgent)
             return work()
@@ -38,7 +69,17 @@ class Turns:
                 self._leave(key, ticket)
                 raise
 
-    def _wait(self, key: Hashable, ticket: threading.Lock, urgent: bool) -> None:
+    def behind(self, key: Hashable, limit: int) -> list[Errand]:
+        """The errands of those that wait behind the one whose turn it is, up to the first that has none."""
+        with self._guard:
+            found: list[Errand] = []
+            for ticket in islice(self._queues.get(key, ()), 1, limit + 1):
+                if ticket.errand is None:
+                    break
+                found.append(ticket.errand)
+            return found
+
+    def _wait(self, key: Hashable, ticket: _Ticket, urgent: bool) -> None:
         with self._guard:
             queue = self._queues.setdefault(key, deque())
             if urgent and queue:
@@ -47,10 +88,13 @@ class Turns:
                 queue.append(ticket)
             first = queue[0] is ticket
         if not first:
-            ticket.acquire()
+            ticket.lock.acquire()
 
-    def _leave(self, key: Hashable, ticket: threading.Lock) -> None:
-        """Takes the ticket out, wherever it is, and calls whoever is first now; once more changes nothing."""
+    def _leave(self, key: Hashable, ticket: _Ticket) -> None:
+        """Takes the ticket out, wherever it is, calls those whose errands are done, and whoever is first then.
+
+        Once more changes nothing.
+        """
         with self._guard:
             queue = self._queues.get(key)
             if queue is None:
@@ -59,10 +103,13 @@ class Turns:
                 queue.popleft()
             elif ticket in queue:
                 queue.remove(ticket)
-            if not queue:
+            for served in [other for other in queue if other.settled]:
+                served.call()
+                queue.remove(served)
+            if queue:
+                queue[0].call()
+            else:
                 self._queues.pop(key, None)
-            elif queue[0].locked():
-                queue[0].release()
 
 
 class Crowds:

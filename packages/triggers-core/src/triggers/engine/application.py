@@ -9,7 +9,7 @@ import msgspec
 
 from triggers import records
 from triggers.config import Configuration, TaskConfig, merge_tasks
-from triggers.engine.commands import Command
+from triggers.engine.commands import LARGE, Command
 from triggers.engine.decision import Configured, FireResult, ManagerChanged
 from triggers.engine.fire import fire, fire_want, known_kwargs
 from triggers.engine.related import fire_stars, starred
@@ -47,6 +47,11 @@ class Fire(Command[FireResult]):
         self.event_id = event_id
         self.manager = manager
         self.from_body = from_body
+
+    @property
+    def joins(self) -> bool:
+        """Unless the kwargs are large."""
+        return len(self.kwargs) <= LARGE
 
     @property
     def creates(self) -> bool:

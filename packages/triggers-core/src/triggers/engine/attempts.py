@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from triggers.config import Configuration, RetryPolicy
 from triggers.engine.closing import closed_error
-from triggers.engine.commands import Command
+from triggers.engine.commands import LARGE, Command
 from triggers.engine.decision import Replayed, Skipped
 from triggers.engine.fire import fire, fire_want
 from triggers.engine.session import Session, instance_want
@@ -59,6 +59,7 @@ class Start(Command[Started]):
 
     __slots__ = ("attempt", "claim", "name")
 
+    joins = True
     repeatable = True
 
     def __init__(self, name: str, attempt: int, claim: str) -> None:
@@ -241,6 +242,11 @@ class Finish(Report):
     def __init__(self, name: str, result: msgspec.Raw, *arguments: Any, **options: Any) -> None:
         super().__init__(name, *arguments, **options)
         self.result = result
+
+    @property
+    def joins(self) -> bool:
+        """Unless it brings much."""
+        return len(self.result) <= LARGE and not self.metadata
 
     def want(self, config: Configuration) -> Want:
         """The instance, and what the cascade reads."""

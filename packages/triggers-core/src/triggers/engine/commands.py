@@ -21,6 +21,9 @@ from triggers.store import ABSENT, Change, Want
 
 R = TypeVar("R")
 
+LARGE = 64 * 1024
+"""With more bytes than these a command is committed by itself."""
+
 
 class Command(Generic[R]):
     """The base of all commands."""
@@ -32,6 +35,11 @@ class Command(Generic[R]):
 
     admitted_when_closed: ClassVar[bool] = False
     """Whether a session that was cancelled, moved, or is an inactive copy still takes it."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it may be decided on top of what another one has just decided, and be committed with it."""
+        return False
 
     @property
     def creates(self) -> bool:
@@ -72,11 +80,20 @@ class Decision(Generic[R]):
 
     def change(self, token: str, clients: int, expire_in: int | None = None) -> Change:
         """The change to commit, with the client's slot and the new version set to the token."""
+        return self.seal(token, clients).change(token, self.labels, expire_in)
+
+    def seal(self, token: str, clients: int) -> View:
+        """Writes the head, with the client's slot set to the token, and returns the view with all that is to be committed."""
         session = self._session
         if session is None:
             raise ValueError("a decision about a session that does not exist has nothing to commit")
         session.seal(token, clients)
-        return session.view.change(token, session.labels(), expire_in)
+        return session.view
+
+    @property
+    def labels(self) -> frozenset[str] | None:
+        """The labels of the session if they change with this decision, which is sealed."""
+        return self._session.labels() if self._session else None
 
     @property
     def has_parcels(self) -> bool:

@@ -28,7 +28,7 @@ class NeedMore(Exception):
 
 
 class View:
-    """A snapshot with a layer of writes.
+    """A snapshot with a layer of writes; or, made by ``on_top``, another layer over the writes of a view.
 
     Args:
         snapshot: what was loaded.
@@ -36,7 +36,7 @@ class View:
         known: configurations that were decoded before, by hash; a new one is added.
     """
 
-    __slots__ = ("_complete", "_decoded", "_known", "_records", "_wake_at", "_want", "_written", "version")
+    __slots__ = ("_below", "_complete", "_decoded", "_known", "_records", "_wake_at", "_want", "_written", "version")
 
     def __init__(self, snapshot: Snapshot, want: Want, known: MutableMapping[str, Configuration]) -> None:
         self.version = snapshot.version
@@ -44,14 +44,24 @@ class View:
         self._complete = snapshot.complete or want.everything or snapshot.version == ABSENT
         self._want = want
         self._known = known
+        self._below: View | None = None
         self._decoded: dict[tuple[str, str], Any] = {}
         self._written: dict[tuple[str, str], Any] = {}
         self._wake_at: dict[tuple[str, str], datetime] = {}
+
+    def on_top(self) -> View:
+        """A view for another decision, which sees what this one has written; both are committed together, or this one alone."""
+        view = View(Snapshot(self.version, self._records, self._complete), self._want, self._known)
+        view._below = self
+        view._decoded = self._decoded
+        return view
 
     def get(self, collection: Collection[T], key: str) -> T | None:
         """The record, or ``None`` if it does not exist; raises ``NeedMore`` if that is not known."""
         place = (collection.name, key)
         found = self._written.get(place)
+        if found is None and self._below is not None:
+            found = self._below._written_in_any_layer(place)
         if found is not None:
             return None if found is _DROPPED else cast("T", found)
         found = self._decoded.get(place)
@@ -73,14 +83,15 @@ class View:
         if not (self._complete or name in self._want.collections):
             raise NeedMore(Want(collections=frozenset({name})))
         keys = dict.fromkeys(self._records.get(name, ()))
-        keys.update((key, None) for place, key in self._written if place == name)
+        for layer in self._layers():
+            keys.update((key, None) for place, key in layer._written if place == name)
         found = {key: self.get(collection, key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
     def first_of(self, collections: Iterable[str], key: str) -> str | None:
         """The first of the collections in which the record is known to be; never asks for more."""
         for name in collections:
-            written = self._written.get((name, key))
+            written = self._written_in_any_layer((name, key))
             if written is not _DROPPED and (written is not None or self._stored((name, key))):
                 return name
         return None
@@ -110,7 +121,7 @@ class View:
     def drop(self, collection: Collection[Any], key: str) -> None:
         """Removes a record."""
         place = (collection.name, key)
-        if place in self._written and not self._stored(place) and self._known_absent(place):
+        if place in self._written and self._below is None and not self._stored(place) and self._known_absent(place):
             del self._written[place]
         else:
             self._written[place] = _DROPPED
@@ -119,14 +130,17 @@ class View:
     def clear(self) -> None:
         """Removes every record but the head; raises ``NeedMore`` if not all were loaded."""
         self.require(EVERYTHING)
-        for name, entries in self._records.items():
-            self._written.update({(name, key): _DROPPED for key in entries if (name, key) != (HEAD.name, HEAD_KEY)})
+        places = [(name, key) for name, entries in self._records.items() for key in entries]
+        for layer in self._layers():
+            places += layer._written
+        self._written.update({place: _DROPPED for place in places if place != (HEAD.name, HEAD_KEY)})
 
     def wake_at(self, collection: Collection[Any], key: str) -> datetime | None:
         """When the record next needs attention."""
         place = (collection.name, key)
-        if place in self._written:
-            return self._wake_at.get(place)
+        for layer in reversed(self._layers()):
+            if place in layer._written:
+                return layer._wake_at.get(place)
         record = self._records.get(collection.name, {}).get(key)
         return None if record is None or record.wake_at is None else records.from_microseconds(record.wake_at)
 
@@ -154,16 +168,38 @@ class View:
         return self._written
 
     def change(self, version: str, labels: frozenset[str] | None, expire_in: int | None = None) -> Change:
-        """All writes as one change."""
+        """All writes as one change, with those of the layers below."""
+        written = self._written
+        wake_at = self._wake_at
+        if self._below is not None:
+            written, wake_at = {}, {}
+            for layer in self._layers():
+                for place, value in layer._written.items():
+                    written[place] = value
+                    at = layer._wake_at.get(place)
+                    if at is None:
+                        wake_at.pop(place, None)
+                    else:
+                        wake_at[place] = at
         put: dict[tuple[str, str], Record] = {}
         drop: list[tuple[str, str]] = []
-        for place, value in self._written.items():
+        for place, value in written.items():
             if value is _DROPPED:
                 drop.append(place)
             else:
-                at = self._wake_at.get(place)
+                at = wake_at.get(place)
                 put[place] = Record(encode(value), None if at is None else records.to_microseconds(at))
         return Change(version, put, frozenset(drop), labels, expire_in)
+
+    def _layers(self) -> list[View]:
+        """This view and those below it, the lowest first."""
+        return [self] if self._below is None else [*self._below._layers(), self]
+
+    def _written_in_any_layer(self, place: tuple[str, str]) -> Any:
+        found = self._written.get(place)
+        if found is None and self._below is not None:
+            return self._below._written_in_any_layer(place)
+        return found
 
     def _stored(self, place: tuple[str, str]) -> bool:
         return place[1] in self._records.get(place[0], ())

@@ -24,7 +24,7 @@ from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import Capability, Change, DuePage, ScanPage, Snapshot, Store, Want
 from triggers.testing.simulator.choices import Choices
 from triggers.testing.simulator.scenario import Scenario
-from triggers.turns import Turns
+from triggers.turns import Errand, Turns
 
 R = TypeVar("R")
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -103,11 +103,24 @@ class SimulatedTurns(Turns):
         super().__init__()
         self._process = process
         self._busy: set[Any] = set()
+        self._waiting: list[tuple[Hashable, Errand]] = []
 
-    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False) -> R:
+    def behind(self, key: Hashable, limit: int) -> list[Errand]:
+        """The errands of those that wait."""
+        return [errand for waits_for, errand in self._waiting if waits_for == key][:limit]
+
+    def run(self, key: Hashable, work: Callable[[], R], *, urgent: bool = False, errand: Errand | None = None) -> R:
         """Waits until nobody else of the process is at the session, and does the work."""
-        while key in self._busy:
-            self._process.point("wait")
+        if errand is not None:
+            self._waiting.append((key, errand))
+        try:
+            while key in self._busy and not (errand is not None and errand.settled):
+                self._process.point("wait")
+        finally:
+            if errand is not None:
+                self._waiting.remove((key, errand))
+        if errand is not None and errand.settled:
+            return work()
         self._busy.add(key)
         try:
             return work()
