@@ -159,6 +159,14 @@ def undelivered(scene: Scene, child: TriggerManager, trigger: str) -> None:
     process.close()
 
 
+def delivered_later(scene: Scene, child: TriggerManager) -> None:
+    """What the sweep does, or the next one who looks where the store cannot tell what is due."""
+    if scene.sweeps:
+        scene.process.sweep()
+    else:
+        forward(scene.process, child.storage)
+
+
 def test_r30_the_sweep_delivers_what_a_dead_process_left(scene: Scene) -> None:
     """A process that dies between the child's commit and the delivery loses nothing; without a sweep the next fire delivers."""
     father, flora = family(scene, "flora")
@@ -355,11 +363,35 @@ def test_r30_a_cancelled_child_delivers_what_it_fired_before(scene: Scene) -> No
     father, flora = family(scene, "flora")
     undelivered(scene, flora, "a")
     flora.cancel("no more")
-    if scene.sweeps:
-        scene.process.sweep()
-    else:
-        forward(scene.process, flora.storage)
+    delivered_later(scene, flora)
     assert (fired(father), outbox(scene, flora)) == (["flora.a"], [])
+
+
+def test_r30_a_child_cancelled_before_its_join_was_confirmed(scene: Scene) -> None:
+    """The join broke off before the parent knew of it: what the child fired before it was cancelled arrives all the same."""
+    father, flora = scene.configured({"t": {"after": ["flora.a"], "run": "w"}}), scene.configured({})
+    store = Mortal(scene.backend.store)
+    store.commits_left = 1
+    process = scene.another_process()
+    with pytest.raises(Dies):
+        TriggerManager(scene.backend.storage_class(flora.uid, store=store), process=process).join(father.uid, alias="flora")
+    process.close()
+    undelivered(scene, flora, "a")
+    flora.cancel("no more")
+    delivered_later(scene, flora)
+    assert (fired(father), outbox(scene, flora)) == (["flora.a"], [])
+
+
+def test_r30_a_cancelled_child_of_a_deleted_parent_is_let_go(scene: Scene) -> None:
+    """What it fired before has nowhere to go, and is not tried for ever."""
+    father, flora = family(scene, "flora")
+    undelivered(scene, flora, "a")
+    flora.cancel("no more")
+    father.storage.delete()
+    delivered_later(scene, flora)
+    assert outbox(scene, flora) == []
+    assert flora.storage.metadata["parent"] is None
+    assert not father.storage.exists()
 
 
 STAR = {"all": {"after": ["*.done"], "run": "w"}}

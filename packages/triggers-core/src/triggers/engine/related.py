@@ -70,6 +70,7 @@ class ConfirmLink(Command[None]):
     __slots__ = ("mark",)
 
     repeatable = True
+    admitted_when_closed = True
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -91,6 +92,7 @@ class Unlink(Command[None]):
     __slots__ = ("mark",)
 
     repeatable = True
+    admitted_when_closed = True
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
