@@ -10,8 +10,16 @@ import pytest
 
 import triggers
 from processes import Bench, Held, bench, wait_until
+from triggers.codec import decode, encode
 from triggers.context import TaskContext
-from triggers.errors import ConfigurationError, RunnerUnavailable, SettingsError, StorageUnavailable, UnknownKey
+from triggers.errors import (
+    ConfigurationError,
+    RunnerUnavailable,
+    SettingsError,
+    StorageUnavailable,
+    UnknownKey,
+    UnreadableRecord,
+)
 from triggers.manager import TriggerManager
 from triggers.process import Process, get_process
 from triggers.runners import BaseTaskRunner, Delivery, task_runners
@@ -212,6 +220,34 @@ def test_a_sweep_leaves_what_it_cannot_read(made: Bench, caplog: pytest.LogCaptu
     assert made.process.sweep() == 3
     assert sorted((delivery.uid, delivery.name) for delivery in runner.waiting) == [("a", "t#1"), ("b", "t#0"), ("b", "t#1")]
     assert "live/t/0 of session 'a' is left for others" in caplog.text
+
+
+def test_a_sweep_leaves_a_configuration_that_it_cannot_read(made: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """One that a newer version has stored keeps neither the sweep nor a worker from other sessions."""
+    made.work(lambda context: None)
+    for uid in ("a", "b"):
+        manager = made.manager(uid)
+        manager.update_configuration(ONE)
+        manager.fire("a")
+    found = made.store.load("a", EVERYTHING)
+    config = found.records["config"]["current"].value.replace(b'"run":', b'"onLost":"wait","run":')
+    head = decode(found.records["session"]["head"].value) | {"config": "another"}
+    change = Change("x", {("config", "current"): Record(config), ("session", "head"): Record(encode(head))})
+    made.store.commit("a", change, found.version, Want())
+    runner = made.process.runners.get("held")
+    assert isinstance(runner, Held)
+    runner.waiting.clear()
+    made.clock.move(60)
+    other = Process(settings=lambda: made.settings, clock=made.clock)
+    other.use(MemoryStorageBackend("b", store=made.store))
+    assert other.sweep() == 1
+    assert [delivery.uid for delivery in other.runners.get("held").waiting] == ["b"]  # type: ignore[attr-defined]
+    assert (
+        "live/t/0 of session 'a' is left for others: the configuration cannot be read: Invalid enum value 'wait'" in caplog.text
+    )
+    with pytest.raises(UnreadableRecord):
+        made.manager("a").explain()
+    other.close()
 
 
 def test_old_event_ids_are_forgotten(made: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from triggers.codec import decode, encode, json_problem
-from triggers.errors import ConfigurationError
+from triggers.errors import ConfigurationError, UnreadableRecord
 from triggers.names import SESSION_FINALIZED, name_problem, shorten, suggestion, task_name_problem
 
 
@@ -93,8 +93,15 @@ class Configuration:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Configuration:
-        """Reads the stored record."""
-        return cls(_stored_decoder.decode(encoded).tasks)
+        """Reads the stored record.
+
+        Raises:
+            UnreadableRecord: it is none that this version knows.
+        """
+        try:
+            return cls(_stored_decoder.decode(encoded).tasks)
+        except msgspec.DecodeError as error:
+            raise UnreadableRecord(f"the configuration cannot be read: {error}; was it stored by a newer version?") from error
 
     def _awaiting_finalization(self) -> frozenset[str]:
         """The tasks that wait for ``sessionFinalized``, directly or through a cascade of such tasks (R29)."""
