@@ -371,12 +371,20 @@ def test_r14_a_first_fire_makes_the_session(scene: Scene) -> None:
 
 
 def test_r14_no_report_brings_a_deleted_session_back(scene: Scene) -> None:
-    """Neither the start, nor a fire from the body, nor the report of a work."""
+    """Neither the start, nor what the body does through its manager, nor the report of a work."""
     caught: list[Exception] = []
+    father = scene.manager()
 
     def deletes(context: TaskContext) -> None:
-        context.manager.storage.delete()
-        for call in (lambda: context.fire("b"), lambda: context.manager.update_configuration(JOIN)):
+        bound = context.manager
+        bound.storage.delete()
+        for call in (
+            lambda: bound.fire("b"),
+            lambda: bound.update_configuration(JOIN),
+            lambda: bound.label(customer="7"),
+            lambda: bound.join(father.uid, alias="flora"),
+            bound.children_complete,
+        ):
             try:
                 call()
             except UnknownSession as error:
@@ -386,8 +394,9 @@ def test_r14_no_report_brings_a_deleted_session_back(scene: Scene) -> None:
     manager = scene.configured({"t": {"after": ["a"], "run": "w"}})
     manager.fire("a")
     scene.perform_all()
-    assert [type(error) for error in caught] == [UnknownSession, UnknownSession]
+    assert [type(error) for error in caught] == [UnknownSession] * 5
     assert not manager.storage.exists()
+    assert not father.storage.exists()
     manager.update_configuration({"t": {"after": ["a"], "run": "w"}})
     manager.fire("a")
     manager.storage.delete()

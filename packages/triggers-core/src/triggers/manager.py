@@ -97,8 +97,7 @@ class TriggerManager:
         elif self._body is not None:
             event_id = self._body.next_event_id()
         encoded = self._encode(kwargs, f"the kwargs of trigger {trigger!r}")
-        from_body = self._body.name if self._body else None
-        return self._run(Fire(trigger, encoded, event_id, None if self._body else self.key, from_body)).result
+        return self._run(Fire(trigger, encoded, event_id, None if self._body else self.key, self._from_body)).result
 
     def update_configuration(self, configuration: Mapping[str, Any], *, evaluate: bool = False) -> bool:
         """Adds tasks, replaces those of the same name, and removes those given as ``None`` (R3).
@@ -115,8 +114,7 @@ class TriggerManager:
         """
         parsed = parse_configuration(configuration)
         self._process.runners.check(parsed)
-        from_body = self._body.name if self._body else None
-        return self._run(Configure(parsed, evaluate, None if self._body else self.key, from_body)).result
+        return self._run(Configure(parsed, evaluate, None if self._body else self.key, self._from_body)).result
 
     def replay_failed_instance(
         self, name: str, replacement_kwargs: Mapping[str, Mapping[str, Any]] | None = None
@@ -206,7 +204,7 @@ class TriggerManager:
             if not isinstance(value, str | None):
                 raise InvalidName(f"the attribute {name!r} must be a string, got {shorten(value)}; write {name}={str(value)!r}")
             check_name("attribute", f"{name}={'' if value is None else value}")
-        return self._run(Label(attributes)).result
+        return self._run(Label(attributes, self._from_body)).result
 
     def cancel_instance(self, name: str, reason: str = "cancelled by hand") -> TaskInstance:
         """Abandons an instance that is not resolved (R35). Running work is told through its context; its report is refused.
@@ -238,7 +236,8 @@ class TriggerManager:
             RelationError: the alias is taken, a circle would arise, this session has another parent, or the parent's children
                 were declared complete.
         """
-        join(self._process, self.storage, open_related(self.storage, storage or self.storage.key, parent), alias)
+        related = open_related(self.storage, storage or self.storage.key, parent)
+        join(self._process, self.storage, related, alias, self._from_body)
 
     def children_complete(self) -> bool:
         """Declares that no more children will join, so that ``*.trigger`` fires once all of them have fired it.
@@ -246,7 +245,7 @@ class TriggerManager:
         Returns:
             Whether that is new.
         """
-        return self._run(CompleteChildren()).result
+        return self._run(CompleteChildren(self._from_body)).result
 
     def children(self) -> dict[str, str]:
         """The children that have joined: their uids by alias."""
@@ -298,6 +297,11 @@ class TriggerManager:
 
     def _post_skip(self, task_instance: TaskInstance, cascade: bool) -> None:
         """Override it to do something after an instance was skipped."""
+
+    @property
+    def _from_body(self) -> str | None:
+        """The instance whose work uses this manager."""
+        return self._body.name if self._body else None
 
     @property
     def _has_hooks(self) -> bool:

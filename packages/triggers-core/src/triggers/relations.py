@@ -37,7 +37,9 @@ _BATCH = 100
 _MAX_DEPTH = 100
 
 
-def join(process: Process, child: BaseTriggerStorage, parent: BaseTriggerStorage, alias: str) -> None:
+def join(
+    process: Process, child: BaseTriggerStorage, parent: BaseTriggerStorage, alias: str, from_body: str | None = None
+) -> None:
     """Makes one session the child of another; may be repeated, also after a crash in between.
 
     Raises:
@@ -48,7 +50,7 @@ def join(process: Process, child: BaseTriggerStorage, parent: BaseTriggerStorage
     _refuse_circle(child, parent)
     link = Link(uid=parent.uid, alias=alias, storage=parent.key, mark=uuid.uuid4().hex)
     moved = _parent_was_moved(child, parent)
-    standing = process.runtime.execute(child, LinkParent(link, moved)).result
+    standing = process.runtime.execute(child, LinkParent(link, moved, from_body)).result
     try:
         if not standing.confirmed:
             # Somebody may have closed the circle between the first look and the link: of two that do, the later one sees it.

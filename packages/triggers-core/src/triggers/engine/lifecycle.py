@@ -27,16 +27,22 @@ class Label(Command[dict[str, str]]):
 
     Args:
         attributes: by name; ``None`` removes one.
+        from_body: the instance whose work does so; it never makes a session (R14).
     """
 
-    __slots__ = ("attributes",)
+    __slots__ = ("attributes", "from_body")
 
     repeatable = True
-    creates = True
     admitted_when_closed = True
 
-    def __init__(self, attributes: Mapping[str, str | None]) -> None:
+    def __init__(self, attributes: Mapping[str, str | None], from_body: str | None = None) -> None:
         self.attributes = attributes
+        self.from_body = from_body
+
+    @property
+    def creates(self) -> bool:
+        """An application may label a session before it fires, but not a body."""
+        return self.from_body is None
 
     def apply(self, session: Session) -> dict[str, str]:
         """Merges them; writes only if something differs."""

@@ -33,16 +33,22 @@ class LinkParent(Command[Link]):
     Args:
         link: the parent, the alias, and a fresh mark of this incarnation.
         moved: whether the parent was moved to another storage since; the child follows, as the one that it was.
+        from_body: the instance whose work joins; it never makes a session (R14).
     """
 
-    __slots__ = ("link", "moved")
+    __slots__ = ("from_body", "link", "moved")
 
-    creates = True
     repeatable = True
 
-    def __init__(self, link: Link, moved: bool = False) -> None:
+    def __init__(self, link: Link, moved: bool = False, from_body: str | None = None) -> None:
         self.link = link
         self.moved = moved
+        self.from_body = from_body
+
+    @property
+    def creates(self) -> bool:
+        """A child may join before it fires, but not from a body."""
+        return self.from_body is None
 
     def apply(self, session: Session) -> Link:
         """Links it, unless it is linked in the same way."""
@@ -264,12 +270,23 @@ class DropParcels(Command[None]):
 
 
 class CompleteChildren(Command[bool]):
-    """Declares the set of children complete, so that ``*.trigger`` can fire; returns whether it was not before."""
+    """Declares the set of children complete, so that ``*.trigger`` can fire; returns whether it was not before.
 
-    __slots__ = ()
+    Args:
+        from_body: the instance whose work declares it; it never makes a session (R14).
+    """
 
-    creates = True
+    __slots__ = ("from_body",)
+
     repeatable = True
+
+    def __init__(self, from_body: str | None = None) -> None:
+        self.from_body = from_body
+
+    @property
+    def creates(self) -> bool:
+        """A parent may have no children at all, but not from a body."""
+        return self.from_body is None
 
     def want(self, config: Configuration) -> Want:
         """The counts of what all children have fired."""
