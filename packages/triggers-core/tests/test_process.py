@@ -167,9 +167,11 @@ def test_the_sweep_of_a_process(made: Bench) -> None:
 class Away(MemoryStore):
     """A store that does not answer when it is asked what is due."""
 
+    error: type[Exception] = StorageUnavailable
+
     def due(self, before: int, after: str | None, limit: int) -> DuePage:
         """No answer."""
-        raise StorageUnavailable("away")
+        raise self.error("away")
 
 
 def test_a_storage_that_is_away_does_not_stop_the_sweep_of_others(made: Bench) -> None:
@@ -184,9 +186,28 @@ def test_a_storage_that_is_away_does_not_stop_the_sweep_of_others(made: Bench) -
     assert isinstance(runner, Held)
     runner.waiting.clear()
     made.clock.move(60)
-    with pytest.raises(StorageUnavailable):
+    for error in (StorageUnavailable, UnreadableRecord):
+        away.error = error
+        runner.waiting.clear()
+        with pytest.raises(error):
+            made.process.sweep()
+        assert [delivery.uid for delivery in runner.waiting] == ["here"]
+        made.clock.move(1000)
+
+
+def test_storages_by_hand_are_swept_without_the_one_of_the_settings(made: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the configured storage is not installed, what is used by hand is swept all the same; one warning tells."""
+    made.work(lambda context: None)
+    made.change(storage="absent")
+    with pytest.raises(UnknownKey):
         made.process.sweep()
-    assert [delivery.uid for delivery in runner.waiting] == ["here"]
+    manager = made.manager()
+    manager.update_configuration(ONE)
+    manager.fire("a")
+    made.clock.move(60)
+    assert [made.process.sweep(), made.process.sweep()] == [1, 0]
+    made.process.note_sweep()
+    assert caplog.text.count("the storage 'absent' of the settings is not swept: no storage has the key 'absent'") == 1
 
 
 def test_a_store_that_cannot_tell_what_is_due(made: Bench, caplog: pytest.LogCaptureFixture) -> None:

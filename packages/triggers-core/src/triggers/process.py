@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from triggers import worker
 from triggers.dispatch import Runners, hand_over, tell_hooks
 from triggers.engine.commands import Command, Decision
-from triggers.errors import PluginError, StorageError, StorageUnavailable, TriggersError, UnknownKey
+from triggers.errors import PluginError, SettingsError, StorageError, TriggersError, UnknownKey
 from triggers.forking import renew_after_fork, tell_after_fork
 from triggers.heartbeat import Heartbeat
 from triggers.managers import trigger_managers
@@ -51,6 +51,7 @@ class Process:
         self.sweeper = Sweeper(self)
         self._stores: weakref.WeakKeyDictionary[Store, tuple[type[BaseTriggerStorage], str]] = weakref.WeakKeyDictionary()
         self._noted: weakref.WeakKeyDictionary[Store, int] = weakref.WeakKeyDictionary()
+        self._not_swept: set[str] = set()
         tell_after_fork(self)
 
     @property
@@ -107,27 +108,41 @@ class Process:
 
     def sweep(self) -> int:
         """Sweeps every storage that this process uses once, and the configured one; returns how many wake-ups were handled."""
-        openers: list[Callable[[str], BaseTriggerStorage]] = []
-        configured = partial(storage_backends.get, self.settings.storage)
         known = dict(self._stores)
-        if not known or configured("sweep").store not in known:
-            openers.append(configured)
-        for store, (storage_class, key) in known.items():
-            openers.append(partial(storage_class, key=key, store=store))
-        handled, away = 0, None
+        openers: list[Callable[[str], BaseTriggerStorage]] = [
+            partial(storage_class, key=key, store=store) for store, (storage_class, key) in known.items()
+        ]
+        configured = self._configured_store(needed=not known)
+        if configured is not None and configured not in known:
+            openers.append(partial(storage_backends.get, self.settings.storage))
+        handled, failed = 0, None
         for opener in openers:
             try:
                 handled += sweep(self, opener)
-            except StorageUnavailable as error:
-                away = error
-        if away is not None:
-            raise away
+            except StorageError as error:
+                failed = error
+        if failed is not None:
+            raise failed
         return handled
+
+    def _configured_store(self, *, needed: bool) -> Store | None:
+        """The store of the settings; ``None`` where it cannot be had, and other storages are used by hand."""
+        key = self.settings.storage
+        try:
+            return storage_backends.get(key, "sweep").store
+        except (PluginError, UnknownKey, SettingsError) as error:
+            if needed:
+                raise
+            if key not in self._not_swept:
+                self._not_swept.add(key)
+                _log.warning("the storage %r of the settings is not swept: %s", key, error)
+            return None
 
     def note_sweep(self) -> None:
         """Keeps in every storage that was swept that it was, once a minute, so that ``triggers doctor`` can tell."""
         now = to_microseconds(self.now())
-        for store in {*self._stores, storage_backends.get(self.settings.storage, "sweep").store}:
+        configured = self._configured_store(needed=False)
+        for store in {*self._stores, *([] if configured is None else [configured])}:
             if now - self._noted.get(store, now - NOTE_EVERY) >= NOTE_EVERY:
                 self._noted[store] = now
                 try:
