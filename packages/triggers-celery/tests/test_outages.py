@@ -150,6 +150,29 @@ def test_a_connection_that_was_cut_is_replaced(
     assert length(app, queue) == 2
 
 
+@pytest.mark.parametrize("service", ["redis", "amqp"])
+def test_a_broker_that_falls_silent_costs_two_timeouts(
+    server: Any, fault_proxy: Callable[[Any], FaultProxy], queue_of: Any, service: str
+) -> None:
+    """However many connections are kept: a kept one is tried, then a new one, and all that are as old are let go."""
+    _, queue = queue_of(service)
+    proxy = fault_proxy(server(service))
+    url = server(service).url.replace(str(server(service).port), str(proxy.port))
+    publisher = Publisher(application(url, queue), timeout=0.5)
+    opened = [publisher._connect() for _ in range(8)]
+    for producer in opened:
+        assert producer.connection.default_channel is not None
+        publisher._give_back(producer)
+    publisher.send("survey.score", {}, "id-0")
+    assert len(publisher._idle) == 8
+    proxy.black_hole()
+    began = time.monotonic()
+    with pytest.raises(RunnerUnavailable):
+        publisher.send("survey.score", {}, "id-1")
+    assert time.monotonic() - began < 3
+    assert not publisher._idle
+
+
 def test_connections_are_kept_and_closed(redis_space: Space) -> None:
     """Messages one after another use one connection, and ``close`` ends it."""
     app = application(redis_space.url)

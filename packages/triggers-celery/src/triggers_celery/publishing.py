@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -48,13 +49,16 @@ class Publisher:
         began = time.monotonic()
         if began < self._resting_until:
             raise RunnerUnavailable(f"the broker did not answer a moment ago: {self._last_error}")
+        used, producer = self._take()
         while True:
-            used, producer = self._take()
             try:
                 self._send(producer, name, kwargs, task_id, options)
             except _errors(producer) as error:
                 _drop(producer)
                 if used:
+                    # The other idle ones are as old: each of them could cost the caller another timeout.
+                    self.close()
+                    used, producer = False, self._connect()
                     continue
                 self._last_error = f"{type(error).__name__}: {error}"
                 now = time.monotonic()
@@ -85,8 +89,9 @@ class Publisher:
 
     def close(self) -> None:
         """Closes the idle connections."""
-        while self._idle:
-            _drop(self._idle.pop())
+        with suppress(IndexError):
+            while True:
+                _drop(self._idle.pop())
 
     def after_fork(self) -> None:
         """Leaves the parent's connections alone: to close them would say goodbye in the parent's name."""
