@@ -14,9 +14,10 @@ from triggers.context import TaskContext
 from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
 from triggers.hooks import get_hooks, hookimpl
 from triggers.instance import Status
+from triggers.manager import TriggerManager
 from triggers.managers import trigger_managers
 from triggers.runners import task_runners
-from triggers.storages.memory import MemoryStore
+from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import EVERYTHING, Change, Want
 from triggers.worker import type_names
 
@@ -247,6 +248,38 @@ def test_a_heartbeat_that_fails_is_logged(made: Bench, caplog: pytest.LogCapture
     assert caplog.text.count("the leases of session 's' could not be renewed") == 2
     assert "a heartbeat failed" in caplog.text
     assert str(manager.storage["t#0"].status) == "finished"
+
+
+def test_a_storage_that_is_away_costs_no_other_its_leases(made: Bench) -> None:
+    """The lease of a work is renewed while the renewal in another storage waits for an answer; then both threads end."""
+    made.change(lease=0.3)
+    answer, release = threading.Event(), threading.Event()
+
+    class Silent(MemoryStore):
+        def commit(self, uid: str, change: Change, expected: str, want: Want) -> None:
+            if threading.current_thread().name == "triggers-heartbeat":
+                answer.wait(10)
+            super().commit(uid, change, expected, want)
+
+    made.work(lambda context: release.wait(10) and None)
+    stores = (Silent(), made.store)
+    managers = [TriggerManager(MemoryStorageBackend("s", store=store), process=made.process) for store in stores]
+    threads = []
+    for manager in managers:
+        manager.update_configuration({"t": {"after": ["a"], "run": "w"}})
+        manager.fire("a")
+        threads.append(threading.Thread(target=perform, args=(made,)))
+        threads[-1].start()
+        wait_until(lambda manager=manager: str(manager.storage["t#0"].status) == "running")  # type: ignore[misc]
+    first = managers[1].storage["t#0"].wake_at
+    made.clock.move(0.2)
+    wait_until(lambda: managers[1].storage["t#0"].wake_at != first)
+    answer.set()
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert [str(manager.storage["t#0"].status) for manager in managers] == ["finished", "finished"]
+    wait_until(lambda: not made.process.heartbeat._threads)
 
 
 def test_a_renewal_that_meets_the_report_is_silent(made: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""The heartbeat: one thread per process that renews the leases of all attempts that run in it (R25)."""
+"""The heartbeat: one thread per process and store that renews the leases of all attempts that run in it (R25)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from triggers.errors import StaleAttempt, TriggersError
 if TYPE_CHECKING:
     from triggers.runtime import Runtime
     from triggers.storages.base import BaseTriggerStorage
+    from triggers.store import Store
 
 _log = logging.getLogger("triggers.heartbeat")
 
@@ -30,6 +31,8 @@ class Running(NamedTuple):
 class Heartbeat:
     """Renews leases six times per lease, one commit per session for all of its attempts, ahead of other work in the queue.
 
+    Each store has a thread while attempts of its sessions run, so one that does not answer costs no other its leases.
+
     Args:
         runtime: commits the renewals.
     """
@@ -46,24 +49,26 @@ class Heartbeat:
         self._running: dict[str, Running] = {}
         self._lost: set[str] = set()
         self._reporting: set[str] = set()
-        self._thread: threading.Thread | None = None
+        self._threads: dict[int, threading.Thread] = {}
 
     def add(self, running: Running) -> None:
         """Keeps the lease of an attempt from now on."""
         with self._lock:
             self._running[running.claim] = running
-            self.start()
+            self.start(running.storage.store)
 
-    def start(self) -> None:
-        """Starts the thread, unless it runs."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._beat, name="triggers-heartbeat", daemon=True)
-            self._thread.start()
+    def start(self, store: Store) -> None:
+        """Starts the thread of a store, unless it runs."""
+        known = self._threads.get(id(store))
+        if known is None or not known.is_alive():
+            thread = threading.Thread(target=self._beat, args=(store,), name="triggers-heartbeat", daemon=True)
+            self._threads[id(store)] = thread
+            thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; the next attempt starts another."""
+        """Ends the threads; the next attempt starts another."""
         with self._lock:
-            self._thread = None
+            self._threads.clear()
             self._changed.notify_all()
 
     def reports(self, running: Running) -> None:
@@ -100,12 +105,12 @@ class Heartbeat:
         if self.lost(running):
             raise StaleAttempt(f"{running.name}: attempt {running.attempt} was superseded or cancelled; stop the work")
 
-    def beat(self) -> None:
-        """Renews all leases once."""
+    def beat(self, store: Store | None = None) -> None:
+        """Renews all leases once, or those of one store."""
         with self._lock:
             sessions: dict[tuple[int, str], list[Running]] = {}
             for running in self._running.values():
-                if running.claim not in self._lost:
+                if running.claim not in self._lost and (store is None or running.storage.store is store):
                     sessions.setdefault((id(running.storage.store), running.storage.uid), []).append(running)
         for attempts in sessions.values():
             try:
@@ -130,12 +135,18 @@ class Heartbeat:
                 self._lost.add(running.claim)
         return runs
 
-    def _beat(self) -> None:
+    def _beat(self, store: Store) -> None:
         while True:
             pause = self._runtime.settings.lease / BEATS_PER_LEASE
             with self._lock:
-                if self._thread is not threading.current_thread():
+                if self._threads.get(id(store)) is not threading.current_thread():
                     return
                 self._changed.wait(pause)
-            if self._running:
-                self.beat()
+                if not any(running.storage.store is store for running in self._running.values()):
+                    self._leave(store)
+                    return
+            self.beat(store)
+
+    def _leave(self, store: Store) -> None:
+        if self._threads.get(id(store)) is threading.current_thread():
+            del self._threads[id(store)]

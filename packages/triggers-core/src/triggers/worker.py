@@ -111,8 +111,8 @@ class _Attempt:
 
     def run(self) -> None:
         """Runs the body and reports; the lease is kept until the report is stored."""
-        self.process.heartbeat.add(self.running)
         try:
+            self.process.heartbeat.add(self.running)
             self._report(self._call())
         finally:
             self.process.heartbeat.remove(self.running)

@@ -131,7 +131,7 @@ class SimulatedTurns(Turns):
 class SimulatedHeartbeat(Heartbeat):
     """A heartbeat that beats when the schedule says so."""
 
-    def start(self) -> None:
+    def start(self, store: Store) -> None:
         """Starts nothing."""
 
 
