@@ -144,6 +144,47 @@ def test_the_line_of_each_state(scene: Scene) -> None:
     assert other.explain("t").missing == ()
 
 
+def test_how_a_task_ended(scene: Scene) -> None:
+    """Of a task that was replayed the last instance tells: it may have been cancelled or skipped after all."""
+
+    def fails(context: TaskContext) -> None:
+        raise ValueError
+
+    scene.works("w", fails)
+    ends = {"t#1 cancelled": "t was abandoned: cancelled, no longer wanted", "t#1 skipped": "t was skipped"}
+    for end, line in ends.items():
+        manager = scene.configured({"t": {"after": ["a"], "run": "w"}, "u": {"after": ["z"], "run": "w"}})
+        manager.fire("a")
+        scene.perform_all()
+        manager.replay_failed_instance("t#0")
+        scene.perform_all()
+        if end == "t#1 skipped":
+            manager.skip_failed_instance("t#1")
+        else:
+            manager.cancel_instance("t#1", "no longer wanted")
+        assert str(manager.explain("t")) == line
+        manager.cancel()
+        assert str(manager.explain("u")) == "u will not run: its session is cancelled"
+
+
+def test_what_keeps_a_star(scene: Scene) -> None:
+    """How many children have fired it, and whether more may join."""
+    father = scene.configured({"t": {"after": ["a", "*.x"], "run": "w"}})
+    star = "*.x fires when all children have fired x"
+    open_set = "and more may join: children_complete was not called"
+    children = []
+    for alias in ("flora", "fauna"):
+        children.append(scene.manager())
+        children[-1].join(father.uid, alias=alias)
+    children[0].fire("x")
+    assert str(father.explain("t")) == f"t waits for a, *.x (0 of 2)\n{star} (1 of 2), {open_set}"
+    father.fire("a")
+    father.children_complete()
+    assert str(father.explain("t")) == f"t waits for *.x (1 of 2)\n{star} (1 of 2)"
+    children[1].fire("x")
+    assert str(father.explain("t")).startswith("t#0 is scheduled")
+
+
 def test_what_came_and_how_often(scene: Scene) -> None:
     """Each trigger that the session knows, with its count and the time of its last fire."""
     manager = scene.configured({"t": {"after": ["a", "b"], "run": "w"}})

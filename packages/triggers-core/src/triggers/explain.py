@@ -10,6 +10,7 @@ import msgspec
 
 from triggers import records
 from triggers.config import TaskConfig
+from triggers.engine.related import STAR, starred
 from triggers.errors import ConfigurationError, UnknownSession
 from triggers.instance import Status
 from triggers.names import suggestion
@@ -92,7 +93,11 @@ def explain(storage: BaseTriggerStorage, task: str | None) -> TaskExplanation | 
         known = f"did you mean {meant!r}?" if meant else f"it has {', '.join(configuration) or 'none'}"
         raise ConfigurationError(f"session {storage.uid!r} has no such task; {known}", f"$.{task}")
     names = list(configuration) if task is None else [task]
-    snapshot = storage.store.load(storage.uid, _want(names, configuration))
+    want = _want(names, configuration)
+    snapshot = storage.store.load(storage.uid, want)
+    replayed = {(f"done/{name}", _last(name, configuration[name], snapshot)) for name in names} - want.records
+    if replayed and snapshot.version:
+        snapshot = storage.store.load(storage.uid, want | Want(frozenset(replayed)))
     if not snapshot.version:
         raise UnknownSession(f"there is no session {storage.uid!r}")
     head = records.read(records.HEAD, "head", snapshot.records["session"]["head"].value)
@@ -110,6 +115,7 @@ def _want(names: list[str], configuration: Mapping[str, TaskConfig]) -> Want:
     for name in names:
         wanted.update({("count", name), (f"done/{name}", "0")})
         wanted.update(("trigger", trigger) for trigger in configuration[name].names)
+        wanted.update((records.STARS.name, trigger) for trigger in starred(configuration[name].needs))
     places = frozenset(f"{place}/{name}" for name in names for place in ("waiting", "queued", "live"))
     return Want(frozenset(wanted), places)
 
@@ -130,7 +136,8 @@ def _task(name: str, task: TaskConfig, snapshot: Snapshot, head: Head) -> TaskEx
         instances=instances,
         lines=(),
     )
-    return msgspec.structs.replace(explanation, lines=tuple(_lines(explanation, task, fired, _abandoned(name, snapshot))))
+    lines = (*_lines(explanation, task, fired, _ended(name, task, snapshot), head), *_children(way.missing, snapshot, head))
+    return msgspec.structs.replace(explanation, lines=lines)
 
 
 class _Way(NamedTuple):
@@ -167,17 +174,36 @@ def _forbids(task: TaskConfig, received: Collection[str], missing: tuple[str, ..
     return bool(task.unless) and all(trigger in received or trigger in missing for trigger in task.unless)
 
 
-def _abandoned(name: str, snapshot: Snapshot) -> str:
-    """Why the first instance of a task was abandoned; empty if it was not."""
-    record = snapshot.records.get(f"done/{name}", {}).get("0")
-    found = None if record is None else records.read(records.done(name), "0", record.value)
-    if found is None or found.status is not Status.ABANDONED:
+def _last(name: str, task: TaskConfig, snapshot: Snapshot) -> str:
+    """The instance whose end tells how a task ended: after replays the last one, of those that ``andEvery`` makes the first."""
+    return str(max(_count(name, snapshot).next - 1, 0)) if task.and_every is None else "0"
+
+
+def _ended(name: str, task: TaskConfig, snapshot: Snapshot) -> str:
+    """How a task ended that is not simply done: that it was skipped, or why it was abandoned."""
+    key = _last(name, task, snapshot)
+    record = snapshot.records.get(f"done/{name}", {}).get(key)
+    found = None if record is None else records.read(records.done(name), key, record.value)
+    if found is None or found.status not in (Status.ABANDONED, Status.SKIPPED):
         return ""
+    if found.status is Status.SKIPPED:
+        return "was skipped"
     reason = found.metadata.get("cancelled")
-    return "its unless was complete first" if reason is None else f"cancelled, {reason}"
+    return "was abandoned: " + ("its unless was complete first" if reason is None else f"cancelled, {reason}")
 
 
-def _lines(explanation: TaskExplanation, task: TaskConfig, fired: Mapping[str, Trigger], abandoned: str) -> list[str]:
+def _children(missing: tuple[str, ...], snapshot: Snapshot, head: Head) -> list[str]:
+    """What keeps each ``*.trigger`` that is missing."""
+    lines = []
+    for trigger in sorted(starred(missing)):
+        record = snapshot.records.get(records.STARS.name, {}).get(trigger)
+        come = 0 if record is None else records.read(records.STARS, trigger, record.value)
+        more = "" if head.children_complete else ", and more may join: children_complete was not called"
+        lines.append(f"{STAR}{trigger} fires when all children have fired {trigger} ({come} of {head.children}){more}")
+    return lines
+
+
+def _lines(explanation: TaskExplanation, task: TaskConfig, fired: Mapping[str, Trigger], ended: str, head: Head) -> list[str]:
     name = explanation.task
     instances = explanation.instances
     if len(instances) > _MANY:
@@ -200,8 +226,10 @@ def _lines(explanation: TaskExplanation, task: TaskConfig, fired: Mapping[str, T
     elif explanation.any_of:
         lines.append(f"{name} was added after its triggers had fired; it runs when {_one_of(explanation.any_of)} fires again")
     elif explanation.resolved:
-        what = "was abandoned" if explanation.resolved == 1 else "is done; its first instance was abandoned"
-        lines.append(f"{name} {what}: {abandoned}" if abandoned else f"{name} is done")
+        whole = task.and_every is None or explanation.resolved == 1
+        lines.append(f"{name} {ended if whole else f'is done; its first instance {ended}'}" if ended else f"{name} is done")
+    elif head.closed:
+        lines.append(f"{name} will not run: its session is {head.closed}")
     else:
         lines.append(f"{name} has nothing to wait for any more")
     return lines
