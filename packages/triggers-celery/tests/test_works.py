@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import celery
+import greenlet
 import pytest
 
-from triggers import TaskContext, task
+from triggers import TaskContext, get_manager, task
 from triggers.errors import PluginError, SettingsError, TriggersError, UnknownTask
+from triggers.process import get_process
 from triggers.settings import configure
 from triggers_celery import CeleryTriggerTask
+from triggers_celery.termination import watch_for_termination
 from triggers_celery.works import register_works, registered_work
 
 
@@ -81,12 +84,32 @@ def test_the_application_may_wrap_all_tasks() -> None:
     def wrapped(context: TaskContext) -> None:
         around.append("body")
 
-    from triggers import get_manager
-
     manager = get_manager("wrapped")
     manager.update_configuration({"t": {"after": ["go"], "run": "shop.wrapped"}})
     manager.fire("go")
     assert around == ["before", "body"]
+
+
+def test_a_greenlet_that_is_killed_fails_nothing(app: celery.Celery) -> None:
+    """A revoked task of a gevent pool ends in the middle of its work: the attempt is lost, and not reported as failed (R25)."""
+    app.conf.update(task_always_eager=True)
+    configure(runners={"celery": {"app": app}})
+    watch_for_termination()
+    main = greenlet.getcurrent()
+
+    @task("shop.revoked")
+    def revoked(context: TaskContext) -> None:
+        main.switch()
+
+    manager = get_manager("revoked")
+    manager.update_configuration({"t": {"after": ["go"], "run": "shop.revoked"}})
+    firing = greenlet.greenlet(lambda: manager.fire("go"))
+    firing.switch()
+    assert str(manager.storage["t#0"].status) == "running"
+    assert isinstance(firing.throw(greenlet.GreenletExit), greenlet.GreenletExit)
+    assert firing.dead
+    assert str(manager.storage["t#0"].status) == "running"
+    assert not get_process().heartbeat.busy
 
 
 def test_two_tasks_of_one_name_are_an_error(app: celery.Celery) -> None:

@@ -1,14 +1,16 @@
 """A worker that is ended in the middle of a work.
 
 Celery ends the processes of its pool (a cold shutdown, a hard time limit, a revoked task) by a signal that raises
-``SystemExit`` in whatever runs. The work has not failed then, its worker was lost: the attempt must not be reported, and the
-sweep has its next one run when the lease is over (R25). A ``SystemExit`` of the body's own is a failure as any other (R18).
+``SystemExit`` in whatever runs; with gevent it kills the greenlet (``GreenletExit``). The work has not failed then, its worker
+was lost: the attempt must not be reported, and the sweep has its next one run when the lease is over (R25). A ``SystemExit`` of
+the body's own is a failure as any other (R18).
 """
 
 from __future__ import annotations
 
 import logging
 import signal
+import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -27,7 +29,7 @@ _EXIT_CODES = {-(256 - number) for number in signal.valid_signals()}
 class WorkerEnded(KeyboardInterrupt):
     """Leaves a work without a report; ``cause`` is what Celery raised to end the process."""
 
-    def __init__(self, cause: SystemExit) -> None:
+    def __init__(self, cause: BaseException) -> None:
         super().__init__("the worker is being ended")
         self.cause = cause
 
@@ -38,8 +40,8 @@ class _Termination:
         """Tells the end of the worker from a failure of the work."""
         try:
             return (yield)
-        except SystemExit as error:
-            if not isinstance(error, WorkerShutdown | WorkerTerminate) and error.code not in _EXIT_CODES:
+        except BaseException as error:
+            if not _ends_the_worker(error):
                 raise
             _log.warning(
                 "attempt %d of %s in session %r is cut short, since its worker is being ended; it is run again after its lease",
@@ -48,6 +50,13 @@ class _Termination:
                 context.manager.uid,
             )
             raise WorkerEnded(error) from error
+
+
+def _ends_the_worker(error: BaseException) -> bool:
+    if isinstance(error, SystemExit):
+        return isinstance(error, WorkerShutdown | WorkerTerminate) or error.code in _EXIT_CODES
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and isinstance(error, greenlet.GreenletExit)
 
 
 def watch_for_termination() -> None:
