@@ -162,6 +162,28 @@ def test_threads_are_made_as_needed(gate: Gate) -> None:
     assert len(gate.runner._pool) == 1
 
 
+def test_no_thread_to_be_had(gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What came while the system gave no thread, at once or after a cooldown, runs once it is delivered again."""
+
+    def refuses(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gate.open.set()
+    late = delivery(9, not_before=START + dt.timedelta(seconds=5))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        for _ in range(5):
+            gate.runner.deliver(delivery(0))
+        gate.runner.deliver(late)
+    assert "1 works wait: can't start new thread" in caplog.text
+    assert gate.begun == []
+    gate.runner.deliver(delivery(0))
+    wait_until(lambda: gate.ended == ["t#0"])
+    gate.runner.deliver(late)
+    gate.clock_now = START + dt.timedelta(seconds=6)
+    wait_until(lambda: gate.ended == ["t#0", "t#9"])
+
+
 def test_what_is_queued_is_not_queued_twice(gate: Gate) -> None:
     """A delivery that waits swallows its repetition; equally named sessions of other stores are others."""
     with bench() as first, bench() as second:

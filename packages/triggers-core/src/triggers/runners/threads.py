@@ -64,15 +64,16 @@ class ThreadingTaskRunner(BaseTaskRunner):
     def deliver(self, delivery: Delivery) -> None:
         """Queues the attempt; one that is queued or delayed already is not queued twice."""
         with self._lock:
-            if self._closed or _mark(delivery) in self._known:
+            if self._closed:
                 return
-            self._known.add(_mark(delivery))
-            if delivery.not_before is not None and delivery.not_before > self.clock():
-                entry = (delivery.not_before.timestamp(), next(self._numbers), delivery)
-                heapq.heappush(self._delayed, entry)
-                self._need_timer()
-            else:
-                self._queue(delivery)
+            if _mark(delivery) not in self._known:
+                self._known.add(_mark(delivery))
+                if delivery.not_before is not None and delivery.not_before > self.clock():
+                    entry = (delivery.not_before.timestamp(), next(self._numbers), delivery)
+                    heapq.heappush(self._delayed, entry)
+                else:
+                    self._ready.append(delivery)
+            self._need_threads()
             self._changed.notify_all()
 
     def join_all(self, timeout: float | None = None, *, delayed: bool = False) -> bool:
@@ -109,13 +110,20 @@ class ThreadingTaskRunner(BaseTaskRunner):
     def _done(self, delayed: bool) -> bool:
         return not (self._ready or self._running or (delayed and self._delayed))
 
-    def _queue(self, delivery: Delivery) -> None:
-        self._ready.append(delivery)
-        if self._idle < len(self._ready) and len(self._pool) < self.threads:
-            self._tell_multiprocessing()
-            thread = threading.Thread(target=self._work, name=f"triggers-{len(self._pool)}", daemon=True)
-            self._pool.append(thread)
-            thread.start()
+    def _need_threads(self) -> None:
+        """Starts what is missing; where the system gives no thread now, the next delivery, or the same once more, tries again."""
+        try:
+            if self._idle < len(self._ready) and len(self._pool) < self.threads:
+                self._tell_multiprocessing()
+                thread = threading.Thread(target=self._work, name=f"triggers-{len(self._pool)}", daemon=True)
+                thread.start()
+                self._pool.append(thread)
+            if self._delayed and self._timer is None:
+                timer = threading.Thread(target=self._wait_for_cooldowns, name="triggers-cooldowns", daemon=True)
+                timer.start()
+                self._timer = timer
+        except RuntimeError as error:
+            _log.warning("%d works wait: %s", len(self._ready) + len(self._delayed), error)
 
     def _work(self) -> None:
         while True:
@@ -144,17 +152,13 @@ class ThreadingTaskRunner(BaseTaskRunner):
             self._told_multiprocessing = True
             multiprocessing.Finalize(self, _close, args=(weakref.ref(self),), exitpriority=10)
 
-    def _need_timer(self) -> None:
-        if self._timer is None:
-            self._timer = threading.Thread(target=self._wait_for_cooldowns, name="triggers-cooldowns", daemon=True)
-            self._timer.start()
-
     def _wait_for_cooldowns(self) -> None:
         with self._lock:
             while not self._closed:
                 now = self.clock().timestamp()
                 while self._delayed and self._delayed[0][0] <= now:
-                    self._queue(heapq.heappop(self._delayed)[2])
+                    self._ready.append(heapq.heappop(self._delayed)[2])
+                    self._need_threads()
                     self._changed.notify_all()
                 self._changed.wait(min(self._delayed[0][0] - now, _LOOK_AT_CLOCK) if self._delayed else None)
 
