@@ -69,6 +69,7 @@ def deep_list() -> list[Any]:
         ({"t": {**GOOD, "retry": {}}}, "$.t.retry.times", "a whole number from 1, got None"),
         ({"t": {**GOOD, "retry": {"times": 0}}}, "$.t.retry.times", "a whole number from 1"),
         ({"t": {**GOOD, "retry": {"times": True}}}, "$.t.retry.times", "a whole number from 1"),
+        ({"t": {**GOOD, "retry": {"times": 2**63}}}, "$.t.retry.times", "a whole number from 1, got 9223372036854775808"),
         ({"t": {**GOOD, "retry": {"times": 1, "dellay": 1}}}, "$.t.retry", "unknown key 'dellay', did you mean 'delay'?"),
         ({"t": {**GOOD, "retry": {"times": 1, "wait": 1}}}, "$.t.retry", "unknown key 'wait'; known are times, delay"),
         ({"t": {**GOOD, "retry": {"times": 1, "delay": -1}}}, "$.t.retry.delay", "seconds, 0 or more, got -1"),

@@ -278,7 +278,7 @@ def _retry(value: Any, place: str) -> RetryPolicy | None:
             hint = f", did you mean {meant!r}?" if meant else f"; known are {', '.join(known)}"
             raise ConfigurationError(f"unknown key {shorten(key)}{hint}", place)
     times = value.get("times")
-    if type(times) is not int or times < 1:
+    if type(times) is not int or not 1 <= times <= _MOST_TIMES:
         raise ConfigurationError(f"expected how often to retry, a whole number from 1, got {shorten(times)}", f"{place}.times")
     jitter = value.get("jitter", True)
     if type(jitter) is not bool:
@@ -303,6 +303,8 @@ def _exception_names(value: Any, place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+_MOST_TIMES = 2**63 - 1
+"""The largest integer that every store gives back (R12)."""
 MAX_SECONDS = 10 * 366 * 86_400.0
 """The longest time that a configuration may ask for: ten years."""
 
