@@ -149,3 +149,37 @@ def test_a_child_whose_parent_has_not_heard_all_stays(swept: Callable[..., Scene
     forward(scene.process, child.storage)
     assert "child.sessionFinalized" in father.storage.latest_kwargs
     assert not there(scene, child, DAY)
+
+
+def test_a_parent_that_some_children_have_reached_stays(swept: Callable[..., Scene]) -> None:
+    """A ``*.trigger`` that some children have fired is work under way, as an instance that lacks a trigger is."""
+    scene = swept(keep_idle=DAY)
+    parent = scene.configured({"all": {"after": ["*.done"], "run": "w"}})
+    children = [scene.manager(), scene.configured({"t": {"after": ["born", "done"], "run": "w"}})]
+    for number, child in enumerate(children):
+        child.fire("born")
+        child.join(parent.uid, alias=f"c{number}")
+    children[0].fire("done")
+    parent.children_complete()
+    assert there(scene, parent, 2 * DAY)
+    children[1].fire("done")
+    assert parent.storage["all#0"].kwargs == {"*.done": {"c0": {}, "c1": {}}}
+    scene.perform_all()
+    assert not there(scene, parent, 2 * DAY)
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete_unresolved", "nobody"])
+def test_a_parent_that_waits_for_nothing_any_more_goes(swept: Callable[..., Scene], end: str) -> None:
+    """It was cancelled, it is allowed, or no child has fired anything yet."""
+    scene = swept(keep_idle=DAY, delete_unresolved=end == "delete_unresolved")
+    parent = scene.configured({"all": {"after": ["*.done"], "run": "w"}})
+    child, other = scene.manager(), scene.manager()
+    for alias, one in (("c", child), ("d", other)):
+        one.fire("born")
+        one.join(parent.uid, alias=alias)
+    parent.children_complete()
+    if end != "nobody":
+        child.fire("done")
+    if end == "cancel":
+        parent.cancel("no more")
+    assert not there(scene, parent, 2 * DAY)

@@ -13,11 +13,12 @@ from triggers.engine.attempts import Failure, fail
 from triggers.engine.closing import COPY, MOVED
 from triggers.engine.commands import Command
 from triggers.engine.decision import Delivered, Recovered
+from triggers.engine.related import STAR, starred
 from triggers.engine.retention import may_go
 from triggers.engine.session import Session
 from triggers.engine.view import HEAD_WANT
 from triggers.instance import Status, runner_of
-from triggers.records import EVENTS, HEAD, HEAD_KEY, OUTBOX, Head, Instance, live, task_of
+from triggers.records import EVENTS, HEAD, HEAD_KEY, OUTBOX, STARS, TRIGGERS, Head, Instance, live, task_of
 from triggers.store import Want
 
 Serves = Callable[[str | None, str], bool | None]
@@ -75,7 +76,7 @@ class WakeUp(Command[Woken]):
         return Woken(handled, any(collection == OUTBOX.name for collection, _ in self.places))
 
     def _expired(self, session: Session, head: Head) -> bool:
-        if may_go(head, session.terms, session.now):
+        if may_go(head, session.terms, session.now) and (session.terms.delete_unresolved or not _half_counted(session)):
             return True
         at = session.view.wake_at(HEAD, HEAD_KEY)
         if at is not None and at <= session.now:
@@ -162,6 +163,18 @@ def _give_up(session: Session, instance: Instance) -> bool:
     fail(session, instance, instance, failure)
     session.notices.append(Recovered(instance.name, instance.attempt, "never served"))
     return True
+
+
+def _half_counted(session: Session) -> bool:
+    """Whether a task waits for a ``*.trigger`` that some of the children have fired, and others not yet."""
+    if not session.children or session.closed:
+        return False
+    triggers = starred(session.config.naming)
+    session.view.require(
+        Want(frozenset((STARS.name, name) for name in triggers) | {(TRIGGERS.name, STAR + name) for name in triggers})
+    )
+    come = [name for name in triggers if session.view.get(STARS, name)]
+    return any(session.view.get(TRIGGERS, STAR + name) is None for name in come)
 
 
 def _worker_lost(instance: Instance) -> Failure:
