@@ -68,3 +68,29 @@ def test_r30_a_parent_that_does_not_answer_hears_later(places: Places, caplog: p
     assert "will reach its parent later" in caplog.text
     triggers.sweep()
     assert heard(father) == ["c.x"]
+
+
+def test_r27_a_parents_storage_that_is_away_is_tried_once_per_sweep(places: Places) -> None:
+    """Each try may take a timeout, which would keep the sweep from what else is due in the children's storage."""
+    name = uuid.uuid4().hex
+    father = triggers.get_manager(f"father:{name}", storage="right")
+    children = [triggers.get_manager(f"child{number}:{name}", storage="left") for number in range(3)]
+    for number, child in enumerate(children):
+        child.fire("born")
+        child.join(father.uid, alias=f"c{number}", storage="right")
+    tries: list[object] = []
+
+    def down(*arguments: object) -> None:
+        tries.append(arguments)
+        raise StorageUnavailable("down")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places.right, "load", down)
+        patch.setattr(places.right, "commit", down)
+        for child in children:
+            child.fire("x")
+        tries.clear()
+        triggers.sweep()
+        assert len(tries) == 1
+    triggers.sweep()
+    assert sorted(heard(father)) == ["c0.x", "c1.x", "c2.x"]

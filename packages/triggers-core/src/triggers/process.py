@@ -80,13 +80,17 @@ class Process:
         if runs_here:
             self.sweeper.start()
 
-    def forward(self, storage: BaseTriggerStorage) -> int:
-        """Delivers what waits for the session's parent; what cannot be delivered now, the sweep tries again."""
+    def forward(self, storage: BaseTriggerStorage) -> int | None:
+        """Delivers what waits for the session's parent; what cannot be delivered now, the sweep tries again.
+
+        Returns:
+            How many fires have arrived; ``None`` if a storage did not answer.
+        """
         try:
             return forward(self, storage)
         except (TriggersError, OSError) as error:
             _log.warning("what fired in session %r will reach its parent later: %s", storage.uid, error)
-            return 0
+            return None if isinstance(error, OSError) else 0
 
     def after(self, storage: BaseTriggerStorage, decision: Decision[Any]) -> None:
         """What follows a commit: hooks are called, then runners hear of new attempts."""

@@ -10,7 +10,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from triggers.codec import decode, encode
 from triggers.dispatch import hand_over, tell_hooks
@@ -36,6 +36,14 @@ _LAST = Want(frozenset({("sweep", "last")}))
 _without_due: set[type[object]] = set()
 
 
+class Quiet(NamedTuple):
+    """What did not answer during one sweep, and is not tried again in it, since each try may take its timeout."""
+
+    runners: set[str]
+    storages: set[str]
+    """Those of parents."""
+
+
 def sweep(process: Process, open_session: Callable[[str], BaseTriggerStorage]) -> int:
     """Sweeps one storage once, in order of due time; returns how many wake-ups were handled.
 
@@ -55,7 +63,7 @@ def sweep(process: Process, open_session: Callable[[str], BaseTriggerStorage]) -
             )
         return 0
     before = to_microseconds(process.runtime.clock())
-    down: set[str] = set()
+    quiet = Quiet(set(), set())
     handled, cursor = 0, None
     while True:
         page = store.due(before, cursor, PAGE)
@@ -63,21 +71,21 @@ def sweep(process: Process, open_session: Callable[[str], BaseTriggerStorage]) -
         for due in page.entries:
             sessions.setdefault(due.uid, []).append(due)
         for uid, entries in sessions.items():
-            handled += _wake(process, open_session(uid), [(due.collection, due.key) for due in entries], down)
+            handled += _wake(process, open_session(uid), [(due.collection, due.key) for due in entries], quiet)
         cursor = page.cursor
         if cursor is None:
             return handled
 
 
-def _wake(process: Process, storage: BaseTriggerStorage, places: list[tuple[str, str]], down: set[str]) -> int:
+def _wake(process: Process, storage: BaseTriggerStorage, places: list[tuple[str, str]], quiet: Quiet) -> int:
     def serves(key: str | None, run: str) -> bool | None:
-        return None if (key or process.settings.runner) in down else process.runners.serves(key, run)
+        return None if (key or process.settings.runner) in quiet.runners else process.runners.serves(key, run)
 
     try:
         decision = process.runtime.execute(storage, WakeUp(places, serves))
     except UnreadableRecord as error:
         if len(places) > 1:
-            return sum(_wake(process, storage, [place], down) for place in places)
+            return sum(_wake(process, storage, [place], quiet) for place in places)
         _log.warning("%s/%s of session %r is left for others: %s", *places[0], storage.uid, error)
         return 0
     except StorageUnavailable:
@@ -87,7 +95,7 @@ def _wake(process: Process, storage: BaseTriggerStorage, places: list[tuple[str,
         return 0
     if decision.changed:
         tell_hooks(storage, decision)
-        down |= hand_over(process.runners, storage, decision.dispatches, process.runtime.clock())
+        quiet.runners.update(hand_over(process.runners, storage, decision.dispatches, process.runtime.clock()))
         try:
             process.tell_manager(storage, decision)
         except Exception:
@@ -95,7 +103,12 @@ def _wake(process: Process, storage: BaseTriggerStorage, places: list[tuple[str,
     woken = decision.result
     if woken.expired:
         return _delete(storage, decision.version)
-    return woken.handled + (process.forward(storage) if woken.forward else 0)
+    if woken.parent_storage is None or woken.parent_storage in quiet.storages:
+        return woken.handled
+    arrived = process.forward(storage)
+    if arrived is None:
+        quiet.storages.add(woken.parent_storage)
+    return woken.handled + (arrived or 0)
 
 
 def _delete(storage: BaseTriggerStorage, version: str) -> int:

@@ -32,8 +32,8 @@ class Woken(NamedTuple):
 
     handled: int = 0
     """How many there were to do something about."""
-    forward: bool = False
-    """Whether fires wait for their delivery to the parent."""
+    parent_storage: str | None = None
+    """The key of the parent's storage, if fires wait for their delivery there."""
     expired: bool = False
     """Whether the session is to be deleted, at the version on which this was decided."""
 
@@ -73,7 +73,8 @@ class WakeUp(Command[Woken]):
         if head is not None and (HEAD.name, HEAD_KEY) in self.places and self._expired(session, head):
             return Woken(expired=True)
         handled = sum(self._wake(session, collection, key) for collection, key in self.places)
-        return Woken(handled, any(collection == OUTBOX.name for collection, _ in self.places))
+        waits = any(collection == OUTBOX.name for collection, _ in self.places)
+        return Woken(handled, session.parent.storage if waits and session.parent is not None else None)
 
     def _expired(self, session: Session, head: Head) -> bool:
         if may_go(head, session.terms, session.now) and (session.terms.delete_unresolved or not _half_counted(session)):
