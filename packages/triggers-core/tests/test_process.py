@@ -14,6 +14,7 @@ from triggers.codec import decode, encode
 from triggers.context import TaskContext
 from triggers.errors import (
     ConfigurationError,
+    OutcomeUnknown,
     RunnerUnavailable,
     SettingsError,
     StorageUnavailable,
@@ -269,6 +270,30 @@ def test_a_sweep_leaves_a_configuration_that_it_cannot_read(made: Bench, caplog:
     with pytest.raises(UnreadableRecord):
         made.manager("a").explain()
     other.close()
+
+
+def test_a_deletion_whose_reply_is_lost(made: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Keeps the sweep from nothing that comes after, and is looked at again by the next one."""
+
+    class Loses(MemoryStore):
+        lost = False
+
+        def delete(self, uid: str, expected: str | None = None) -> bool:
+            if not self.lost:
+                self.lost = True
+                raise OutcomeUnknown("no reply")
+            return super().delete(uid, expected)
+
+    made.change(keep_idle=50.0)
+    made.store = Loses()
+    for uid in ("a", "b"):
+        made.manager(uid).fire("a")
+    made.clock.move(60)
+    assert made.process.sweep() == 1
+    assert "whether session 'a' was deleted the next sweep will see: no reply" in caplog.text
+    assert made.process.sweep() == 1
+    assert not made.manager("a").storage.exists()
+    assert not made.manager("b").storage.exists()
 
 
 def test_old_event_ids_are_forgotten(made: Bench) -> None:

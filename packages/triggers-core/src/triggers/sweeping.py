@@ -117,6 +117,9 @@ def _delete(storage: BaseTriggerStorage, version: str) -> int:
         storage.store.delete(storage.uid, version)
     except Conflict:
         return 0
+    except OutcomeUnknown as error:
+        _log.warning("whether session %r was deleted the next sweep will see: %s", storage.uid, error)
+        return 0
     _log.info("session %r was deleted: it was finalized or idle for longer than the settings keep it", storage.uid)
     return 1
 
