@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rules.model import Model
-from tests.rules.scene import Scene, instance
+from tests.rules.scene import START, Scene, instance
 from tests.rules.session_of_records import Kept
 from tests.rules.test_random_sessions import Twins
 from triggers.context import TaskContext
@@ -48,7 +48,7 @@ class KeptStorage(BaseTriggerStorage):
 
 def explained(kept: Kept, task: str) -> TaskExplanation:
     """The explanation of one task."""
-    found = explain(KeptStorage("s", store=KeptStore(kept)), task)
+    found = explain(KeptStorage("s", store=KeptStore(kept)), task, START)
     assert isinstance(found, TaskExplanation)
     return found
 
@@ -165,6 +165,23 @@ def test_how_a_task_ended(scene: Scene) -> None:
         assert str(manager.explain("t")) == line
         manager.cancel()
         assert str(manager.explain("u")) == "u will not run: its session is cancelled"
+
+
+def test_what_is_overdue(scene: Scene) -> None:
+    """A delivery whose time has come, and a lease that ran out, say so until a sweep that serves them has come."""
+    scene.records()
+    over = "that is over, and no sweep that can serve it has come since"
+    manager = scene.configured({"t": {"after": ["a"], "run": "w"}})
+    manager.fire("a")
+    scene.clock.move(59)
+    assert over not in str(manager.explain())
+    scene.clock.move(1)
+    assert str(manager.explain("t")) == (
+        f"t#0 is scheduled, no worker has started it yet; it is delivered again at 2026-03-01 12:01:00; {over}"
+    )
+    manager.update_instance_status("t#0", "running")
+    scene.clock.move(60)
+    assert str(manager.explain("t")) == (f"t#0 is running since 12:01:00 (attempt 1, trusted until 2026-03-01 12:02:00); {over}")
 
 
 def test_what_keeps_a_star(scene: Scene) -> None:

@@ -78,8 +78,8 @@ class SessionExplanation(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join([*first, *(str(task) for task in self.tasks)]) or f"session {self.uid} has no tasks"
 
 
-def explain(storage: BaseTriggerStorage, task: str | None) -> TaskExplanation | SessionExplanation:
-    """Explains one task, or with ``None`` the session.
+def explain(storage: BaseTriggerStorage, task: str | None, now: datetime) -> TaskExplanation | SessionExplanation:
+    """Explains one task, or with ``None`` the session, as it is now.
 
     Raises:
         UnknownSession: there is no such session.
@@ -102,11 +102,11 @@ def explain(storage: BaseTriggerStorage, task: str | None) -> TaskExplanation | 
         raise UnknownSession(f"there is no session {storage.uid!r}")
     head = records.read(records.HEAD, "head", snapshot.records["session"]["head"].value)
     if task is not None:
-        return _task(task, configuration[task], snapshot, head)
+        return _task(task, configuration[task], snapshot, head, now)
     return SessionExplanation(
         uid=storage.uid,
         state=head.closed or ("finalized" if head.finalized else "open"),
-        tasks=tuple(_task(name, configuration[name], snapshot, head) for name in names),
+        tasks=tuple(_task(name, configuration[name], snapshot, head, now) for name in names),
     )
 
 
@@ -120,11 +120,11 @@ def _want(names: list[str], configuration: Mapping[str, TaskConfig]) -> Want:
     return Want(frozenset(wanted), places)
 
 
-def _task(name: str, task: TaskConfig, snapshot: Snapshot, head: Head) -> TaskExplanation:
+def _task(name: str, task: TaskConfig, snapshot: Snapshot, head: Head, now: datetime) -> TaskExplanation:
     fired = _fired(task, snapshot)
     count = _count(name, snapshot)
     unresolved = _unresolved(name, snapshot)
-    instances = tuple(_instance(task, found, wake_at) for found, wake_at in unresolved)
+    instances = tuple(_instance(task, found, wake_at, now) for found, wake_at in unresolved)
     way = _Way() if head.closed else _way(task, fired, count, [found for found, _ in unresolved])
     explanation = TaskExplanation(
         task=name,
@@ -235,9 +235,11 @@ def _lines(explanation: TaskExplanation, task: TaskConfig, fired: Mapping[str, T
     return lines
 
 
-def _instance(task: TaskConfig, found: Instance, wake_at: datetime | None) -> InstanceExplanation:
+def _instance(task: TaskConfig, found: Instance, wake_at: datetime | None, now: datetime) -> InstanceExplanation:
     missing = _lacks(task, found.kwargs) if found.status is Status.UNSTARTED else ()
     line = _instance_line(task, found, missing, wake_at)
+    if wake_at is not None and wake_at <= now:
+        line += "; that is over, and no sweep that can serve it has come since"
     return InstanceExplanation(name=found.name, status=found.status, missing=missing, next_at=wake_at, line=line)
 
 

@@ -258,7 +258,7 @@ class TriggerManager:
             UnknownSession: there is no such session.
             ConfigurationError: the session has no such task.
         """
-        return explain(self.storage, task)
+        return explain(self.storage, task, self._process.now())
 
     def history(self) -> list[HistoryEntry]:
         """What happened to the session, oldest first, as far as the setting ``history`` keeps it."""

@@ -37,7 +37,7 @@ class Explanations:
         state = _state(snapshot)
         if state in self._judged:
             return
-        told = explain(_copy(uid, snapshot), None)
+        told = explain(_copy(uid, snapshot), None, now)
         assert isinstance(told, SessionExplanation)
         require(bool(str(told)), "explain says nothing")
         for task in told.tasks:
