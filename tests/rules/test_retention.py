@@ -121,7 +121,7 @@ class Touched(Store):
 
 def test_a_session_that_is_touched_at_that_moment_stays(swept: Callable[..., Scene]) -> None:
     """A fire between the decision to delete and the deletion is not lost."""
-    from triggers.sweeping import _wake
+    from triggers.sweeping import Quiet, _wake
 
     scene = swept(keep_idle=DAY)
     manager = scene.configured(ONE)
@@ -130,7 +130,7 @@ def test_a_session_that_is_touched_at_that_moment_stays(swept: Callable[..., Sce
     late = scene.manager(manager.uid, process=other)
     store = Touched(scene.backend.store, lambda: late.fire("a"))
     handle: BaseTriggerStorage = scene.backend.storage_class(manager.uid, store=store)
-    assert _wake(scene.process, handle, [("session", "head")], set()) == 0
+    assert _wake(scene.process, handle, [("session", "head")], Quiet(set(), set())) == 0
     assert [str(one) for one in manager.storage] == ["t#0 (scheduled)"]
     other.close()
 
