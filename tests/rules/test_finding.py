@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import sqlite3
 import uuid
@@ -63,6 +64,21 @@ def test_by_attributes(listed: Scene) -> None:
     assert found(listed, mark=mark) == sorted(uids[3:])
 
 
+class Kind(str, enum.Enum):  # noqa: UP042, whose str() is the value
+    """Attributes as applications like to name them."""
+
+    GOLD = "gold"
+
+
+def test_by_a_member_of_an_enumeration(listed: Scene) -> None:
+    """A member of a string enumeration is its value, as an attribute and in a search."""
+    manager = listed.configured(ONE)
+    mark = uuid.uuid4().hex
+    assert manager.label(kind=Kind.GOLD, mark=mark) == {"kind": "gold", "mark": mark}
+    manager.fire("a")
+    assert found(listed, kind=Kind.GOLD, mark=mark) == found(listed, kind="gold", mark=mark) == [manager.uid]
+
+
 def test_by_what_they_are_in(listed: Scene) -> None:
     """Failed while an instance is failed, finalized, cancelled."""
     mark = uuid.uuid4().hex
@@ -92,6 +108,15 @@ def test_what_an_attribute_must_not_be(scene: Scene, attributes: dict[str, Any])
     manager = scene.configured(ONE)
     with pytest.raises(InvalidName, match="x"):
         manager.label(**attributes)
+    assert manager.storage.metadata["attributes"] == {}
+
+
+@pytest.mark.parametrize("name", ["", "a=b", "="])
+def test_what_the_name_of_an_attribute_must_not_be(scene: Scene, name: str) -> None:
+    """A name with ``=`` would be found as another attribute, and one without a letter is none."""
+    manager = scene.configured(ONE)
+    with pytest.raises(InvalidName, match="must not be empty or have a '='"):
+        manager.label(**{name: "c"})
     assert manager.storage.metadata["attributes"] == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 from datetime import datetime
@@ -12,6 +13,7 @@ import pytest
 from tests.rules.scene import Scene, statuses
 from triggers.context import TaskContext
 from triggers.errors import EventMismatch, InvalidName, UnknownSession, UnserializableKwargs
+from triggers.manager import TriggerManager
 from triggers.store import EVERYTHING
 
 JOIN = {"t": {"after": ["a", "b"], "run": "w"}}
@@ -267,6 +269,32 @@ def test_r12_encoded_before_fire_returns(scene: Scene) -> None:
     scene.perform_all()
     assert scene.calls == [("w", {"a": {"list": [1]}})]
     assert manager.storage.latest_kwargs["a"] == {"list": [1]}
+
+
+class Event(str, enum.Enum):  # noqa: UP042, whose str() is the value
+    """Triggers as applications like to name them; ``str(Event.PAID)`` is ``"Event.PAID"``."""
+
+    PAID = "paid"
+    PACKED = "packed"
+
+
+class Marked(str):
+    """A string that a template library made, say."""
+
+    __slots__ = ()
+
+
+def test_r2_a_name_is_its_text_whatever_kind_of_string_it_is(scene: Scene) -> None:
+    """Members of an enumeration and other strings meet the plain ones: as triggers, event ids, uids and instances."""
+    manager = scene.configured({"t": {"after": [Event.PACKED], "andEvery": Event.PAID, "run": "w"}})
+    assert manager.fire(Event.PAID, event_id=Event.PAID).created == ("t#0",)
+    assert manager.fire("paid", event_id="paid").created == ("t#0",)
+    assert manager.fire(Marked("packed"), event_id=Marked("e")).scheduled == ("t#0",)
+    assert manager.storage.latest_kwargs == {"packed": {}, "paid": {}}
+    same = TriggerManager(scene.backend.session(Marked(manager.uid)), process=scene.process)
+    assert same.fire(Event.PAID).scheduled == ("t#1",)
+    assert same.cancel_instance(Marked("t#1")).status == "abandoned"
+    assert statuses(manager) == {"t#0": "scheduled", "t#1": "abandoned"}
 
 
 def test_r13_the_second_fire_with_an_id_changes_nothing(scene: Scene) -> None:

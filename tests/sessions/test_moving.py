@@ -14,7 +14,7 @@ from tests.sessions.conftest import Dies, Places
 from triggers import TriggerManager
 from triggers.context import TaskContext
 from triggers.engine.lifecycle import Activate
-from triggers.errors import Conflict, SessionClosed, SessionExists, UnknownSession
+from triggers.errors import Conflict, InvalidName, SessionClosed, SessionExists, UnknownSession
 from triggers.process import Process, get_process
 from triggers.sessions import activate_session
 from triggers.store import ABSENT, EVERYTHING, Capability, Change, Store
@@ -266,6 +266,19 @@ def test_r31_a_conditional_deletion(places: Places) -> None:
     assert not triggers.delete_session(manager.uid, "left")
     with pytest.raises(UnknownSession):
         triggers.copy_session(manager.uid, "left", "right")
+
+
+@pytest.mark.parametrize("uid", ["", "a\0", "\ud800", "x" * 256, 5])
+def test_r31_what_is_no_uid_is_refused(places: Places, uid: str) -> None:
+    """Copying, moving, activating and deleting refuse what can be no session, whatever the storage would say to it."""
+    for call in (
+        lambda: triggers.copy_session(uid, "left", "right"),
+        lambda: triggers.move_session(uid, "left", "right"),
+        lambda: activate_session(uid, "right", "left"),
+        lambda: triggers.delete_session(uid),
+    ):
+        with pytest.raises(InvalidName, match="the name of a session"):
+            call()
 
 
 def test_r31_activating_what_is_no_copy_changes_nothing(places: Places) -> None:

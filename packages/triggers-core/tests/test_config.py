@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import pickle
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +35,8 @@ def deep_list() -> list[Any]:
         ({"t": "after a"}, "$.t", "a task is an object of directives, got 'after a'"),
         ({"t": []}, "$.t", "a task is an object of directives"),
         ({"t": {5: 1}}, "$.t", "directives are strings, got 5"),
+        ({"t": {**GOOD, "x-\ud800": 1}}, "$.t", "has the key 'x-\\ud800', which has a lone surrogate"),
+        ({"t": {**GOOD, "x-\0": 1}}, "$.t", "has the key 'x-\\x00', which has a NUL character"),
         ({"t": {}}, "$.t", "'run' is missing"),
         ({"t": {"after": ["a"]}}, "$.t", "'run' is missing"),
         ({"t": {**GOOD, "run": ""}}, "$.t.run", "the name of a work must not be empty"),
@@ -183,6 +186,36 @@ def test_naming() -> None:
     parsed = parse_configuration({"t": {"after": ["a"], "unless": ["a", "b"], "run": "w"}, "u": {"andEvery": "a", "run": "w"}})
     configuration = Configuration({name: task for name, task in parsed.items() if task is not None})
     assert {trigger: sorted(names) for trigger, names in configuration.naming.items()} == {"a": ["t", "u"], "b": ["t"]}
+
+
+class Word(str, enum.Enum):  # noqa: UP042, whose str() is the value
+    """Names as applications like to write them; ``str(Word.PAID)`` is ``"Word.PAID"``."""
+
+    TASK = "t"
+    PAID = "paid"
+    PACKED = "packed"
+    CANCELLED = "cancelled"
+
+
+def test_r2_names_of_an_enumeration_are_their_values() -> None:
+    """Members of a string enumeration mean their values in every place of a configuration, and are stored as plain strings."""
+    parsed = parse_configuration(
+        {
+            Word.TASK: {
+                "after": [Word.PACKED],
+                "andEvery": Word.PAID,
+                "unless": [Word.CANCELLED],
+                "run": Word.TASK,
+                "using": Word.TASK,
+                Word.PAID: 1,
+            }
+        }
+    )
+    meant = parse_configuration(
+        {"t": {"after": ["packed"], "andEvery": "paid", "unless": ["cancelled"], "run": "t", "using": "t", "paid": 1}}
+    )
+    assert parsed == meant
+    assert {type(name) for name in (*parsed, *parsed["t"].names, parsed["t"].run, *parsed["t"].extra)} == {str}  # type: ignore[union-attr]
 
 
 def test_r3_merging_marks_what_changed() -> None:

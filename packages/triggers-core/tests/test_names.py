@@ -53,7 +53,10 @@ def test_names_of_instances(name: str, parts: tuple[str, int]) -> None:
     assert split_instance_name(name) == parts
 
 
-@pytest.mark.parametrize("name", ["t", "#0", "t#", "t#x", "t#01", "t#-1", "t#1.0", "t#²", "t#٣", "a#b#0", "", "t #1#", 7, None])
+@pytest.mark.parametrize(
+    "name",
+    ["t", "#0", "t#", "t#x", "t#01", "t#-1", "t#1.0", "t#²", "t#٣", "a#b#0", "", "t #1#", "t#0\n", f"t#{'9' * 5000}", 7, None],
+)
 def test_no_names_of_instances(name: object) -> None:
     """Whatever does not look like ``t_score#0`` is refused."""
     with pytest.raises(InvalidName, match="t_score#0"):

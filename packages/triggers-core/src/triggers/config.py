@@ -13,7 +13,7 @@ import msgspec
 
 from triggers.codec import decode, encode, json_problem
 from triggers.errors import ConfigurationError, UnreadableRecord
-from triggers.names import SESSION_FINALIZED, name_problem, shorten, suggestion, task_name_problem
+from triggers.names import SESSION_FINALIZED, name_problem, plain, shorten, suggestion, task_name_problem
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -145,7 +145,7 @@ def parse_configuration(document: Any) -> dict[str, TaskConfig | None]:
         problem = task_name_problem(name)
         if problem:
             raise ConfigurationError(f"the name of a task {problem}, got {shorten(name)}")
-        parsed[name] = None if directives is None else parse_task(name, directives)
+        parsed[plain(name)] = None if directives is None else parse_task(plain(name), directives)
     return parsed
 
 
@@ -166,12 +166,13 @@ def parse_task(name: str, directives: Any) -> TaskConfig:
         if key in _PARSERS:
             known[key] = _PARSERS[key](value, f"{place}.{key}")
             continue
+        _json({plain(key): None}, place)
         meant = None if key.startswith("x-") else suggestion(key, _PARSERS)
         if meant:
             raise ConfigurationError(
                 f"unknown directive {key!r}, did you mean {meant!r}? (an own key may begin with 'x-')", place
             )
-        extra[key] = _json(value, f"{place}.{key}")
+        extra[plain(key)] = _json(value, f"{place}.{key}")
     return _checked(name, place, known, extra)
 
 
@@ -206,16 +207,14 @@ def _checked(name: str, place: str, known: dict[str, Any], extra: dict[str, Any]
 def _triggers(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigurationError(f"expected a list of triggers, got {shorten(value)}", place)
-    for index, trigger in enumerate(value):
-        _trigger(trigger, f"{place}[{index}]")
-    return tuple(dict.fromkeys(value))
+    return tuple(dict.fromkeys(_trigger(trigger, f"{place}[{index}]") for index, trigger in enumerate(value)))
 
 
 def _trigger(value: Any, place: str) -> str:
     problem = name_problem(value)
     if problem:
         raise ConfigurationError(f"the name of a trigger {problem}, got {shorten(value)}", place)
-    return str(value)
+    return plain(value)
 
 
 def _optional_trigger(value: Any, place: str) -> str | None:
@@ -226,7 +225,7 @@ def _run(value: Any, place: str) -> str:
     problem = name_problem(value)
     if problem:
         raise ConfigurationError(f"the name of a work {problem}, got {shorten(value)}", place)
-    return str(value)
+    return plain(value)
 
 
 def _using(value: Any, place: str) -> str | dict[str, Any] | None:
@@ -244,7 +243,7 @@ def _using(value: Any, place: str) -> str | dict[str, Any] | None:
             f'expected a runner\'s key or an object like {{"runner": "celery", "queue": "gpu"}}, got {shorten(value)}',
             place,
         )
-    return str(value)
+    return plain(value)
 
 
 def _with_params(value: Any, place: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from triggers.explain import explain
 from triggers.history import HistoryEntry, read_history
 from triggers.instance import Status, TaskInstance
 from triggers.managers import MANAGER_API_VERSION, trigger_managers
-from triggers.names import check_name, shorten, split_instance_name
+from triggers.names import check_name, plain, shorten, split_instance_name
 from triggers.process import Process, get_process
 from triggers.relations import join, open_related
 from triggers.storages.base import BaseTriggerStorage
@@ -91,9 +91,9 @@ class TriggerManager:
             LimitExceeded, SessionTooLarge: the session would grow too large.
             StorageError: the storage does not answer.
         """
-        check_name("trigger", trigger)
+        trigger = check_name("trigger", trigger)
         if event_id is not None:
-            check_name("event", event_id)
+            event_id = check_name("event", event_id)
         elif self._body is not None:
             event_id = self._body.next_event_id()
         encoded = self._encode(kwargs, f"the kwargs of trigger {trigger!r}")
@@ -203,8 +203,11 @@ class TriggerManager:
                 raise InvalidName(f"the attribute {name!r} could not be searched for: find_sessions means something else by it")
             if not isinstance(value, str | None):
                 raise InvalidName(f"the attribute {name!r} must be a string, got {shorten(value)}; write {name}={str(value)!r}")
-            check_name("attribute", f"{name}={'' if value is None else value}")
-        return self._run(Label(attributes, self._from_body)).result
+            if value is not None and (not name or "=" in name):
+                raise InvalidName(f"the name of an attribute must not be empty or have a '=', got {shorten(name)}")
+            check_name("attribute", f"{name}={'' if value is None else plain(value)}")
+        texts = {name: None if value is None else plain(value) for name, value in attributes.items()}
+        return self._run(Label(texts, self._from_body)).result
 
     def cancel_instance(self, name: str, reason: str = "cancelled by hand") -> TaskInstance:
         """Abandons an instance that is not resolved (R35). Running work is told through its context; its report is refused.
@@ -364,8 +367,8 @@ def check_reason(reason: str) -> str:
 
 
 def _instance(name: str) -> str:
-    split_instance_name(name)
-    return name
+    task, number = split_instance_name(name)
+    return f"{task}#{number}"
 
 
 def _status(status: Status | str) -> Status:

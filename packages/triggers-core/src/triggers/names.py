@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 
 from triggers.errors import InvalidName
@@ -13,7 +14,7 @@ SESSION_FINALIZED = "sessionFinalized"
 
 
 def check_name(kind: str, name: str) -> str:
-    """Returns the name if it is 1 to 255 bytes of UTF-8 without control characters.
+    """Returns the name, as a plain string, if it is 1 to 255 bytes of UTF-8 without control characters.
 
     Args:
         kind: what it names, for the message: ``"trigger"``.
@@ -28,7 +29,12 @@ def check_name(kind: str, name: str) -> str:
         problem = name_problem(name)
     if problem:
         raise InvalidName(f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind} {problem}, got {shorten(name)}")
-    return name
+    return plain(name)
+
+
+def plain(name: object) -> str:
+    """The text of a name alone: a member of a string enumeration is its value, whatever its ``str()`` says."""
+    return str.__str__(name) if isinstance(name, str) else str(name)
 
 
 def name_problem(name: object) -> str | None:
@@ -62,6 +68,9 @@ def task_name_problem(name: object) -> str | None:
     return problem
 
 
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
 def split_instance_name(name: str) -> tuple[str, int]:
     """The task and the number of ``task#0``.
 
@@ -69,7 +78,7 @@ def split_instance_name(name: str) -> tuple[str, int]:
         InvalidName: it does not look like that.
     """
     task, mark, number = str(name).rpartition("#")
-    if not mark or not (number.isascii() and number.isdigit()) or task_name_problem(task) or number != str(int(number)):
+    if not mark or not _NUMBER.fullmatch(number) or task_name_problem(task):
         raise InvalidName(f"the name of a task instance looks like 't_score#0', got {shorten(name)}")
     return task, int(number)
 

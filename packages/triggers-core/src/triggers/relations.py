@@ -46,7 +46,7 @@ def join(
         RelationError: the alias is none or is taken, a circle would arise, the child has another parent, or the parent's
             children were declared complete.
     """
-    check_alias(alias)
+    alias = check_alias(alias)
     _refuse_circle(child, parent)
     link = Link(uid=parent.uid, alias=alias, storage=parent.key, mark=uuid.uuid4().hex)
     moved = _parent_was_moved(child, parent)

@@ -15,7 +15,7 @@ from triggers.engine.closing import CANCELLED, COPY, MOVED
 from triggers.engine.lifecycle import Activate, Close, Vacate
 from triggers.engine.session import labels_of
 from triggers.errors import Conflict, InvalidName, OutcomeUnknown, SessionExists, StorageError, UnknownSession
-from triggers.names import check_name, shorten, suggestion
+from triggers.names import check_name, plain, shorten, suggestion
 from triggers.process import get_process
 from triggers.records import HEAD, HEAD_KEY, Head
 from triggers.runtime import Runtime
@@ -94,7 +94,7 @@ def find_sessions(
     store = _store(storage)
     if Capability.SCAN not in store.capabilities:
         raise StorageError(f"{type(store).__name__} cannot list its sessions; keep the uids yourself, or use redis or sql")
-    labels = [f"{name}={value}" for name, value in attributes.items()] + ([f"status:{status}"] if status else [])
+    labels = [f"{name}={plain(value)}" for name, value in attributes.items()] + ([f"status:{status}"] if status else [])
     page = store.scan(labels[0] if labels else None, cursor, limit)
     uids = [uid for uid in page.uids if uid != SWEPT]
     if len(labels) > 1:
@@ -116,7 +116,7 @@ def copy_session(uid: str, source: Place, target: Place) -> bool:
         SessionTooLarge: the target cannot keep it.
     """
     origin, goal = _store(source), _store(target)
-    snapshot = origin.load(uid, EVERYTHING)
+    snapshot = origin.load(check_name("session", uid), EVERYTHING)
     if snapshot is NOTHING or snapshot.version == ABSENT:
         raise UnknownSession(f"the source has no session {uid!r}")
     head = _read_head(snapshot)
@@ -163,7 +163,7 @@ def activate_session(uid: str, storage: Place, original: Place) -> None:
     Raises:
         SessionExists: the original is still in use; ``move_session`` marks it.
     """
-    head = _head(_store(original), uid)
+    head = _head(_store(original), check_name("session", uid))
     if head is not None and head.closed != MOVED:
         raise SessionExists(f"the original of session {uid!r} is still in use; move it with move_session, or delete it first")
     version = None if head is None else head.copy_of

@@ -19,7 +19,7 @@ from triggers.engine.fire import fire, fire_want
 from triggers.engine.session import Session
 from triggers.engine.view import HEAD_WANT
 from triggers.errors import RelationError
-from triggers.names import name_problem, shorten
+from triggers.names import name_problem, plain, shorten
 from triggers.records import ALIASES, CHILDREN, OUTBOX, STARS, TRIGGERS, Child, Collection, Head, Link, Parcel
 from triggers.store import Want
 
@@ -355,4 +355,4 @@ def check_alias(alias: object) -> str:
     problem = name_problem(alias) or ("must not have '.' or '*'" if set(str(alias)) & {".", "*"} else None)
     if problem:
         raise RelationError(f"an alias {problem}, got {shorten(alias)}")
-    return str(alias)
+    return plain(alias)
