@@ -65,6 +65,16 @@ def test_a_name_that_is_none() -> None:
         task("a\nb")(lambda context: None)
 
 
+@pytest.mark.parametrize("limit", ["3", -1, 1.5, True])
+def test_a_limit_of_retries_that_is_none(limit: Any) -> None:
+    """Refused where it is written: at the first retry it would leave the instance running."""
+    with pytest.raises(SettingsError, match="is a whole number from 0, or None for no limit, got"):
+        task("made.limited", max_retries=limit)(lambda context: None)
+    with pytest.raises(SettingsError, match="is a whole number from 0, or None for no limit, got"):
+        type("Limited", (TriggerTask,), {"name": "made.limited", "max_retries": limit})
+    assert registered.known("made.limited") is None
+
+
 def test_two_bodies_of_one_name() -> None:
     """Are refused with both; the same function again (a module that is imported anew) is not."""
     found = Registered()

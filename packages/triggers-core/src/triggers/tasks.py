@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, get_type_hints
 
 from triggers.context import TaskContext
 from triggers.errors import PluginError, SettingsError, UnknownTask
-from triggers.names import check_name, suggestion
+from triggers.names import check_name, shorten, suggestion
 from triggers.settings import get_settings
 from triggers.typed import as_type
 
@@ -119,8 +119,12 @@ class Registered:
 
         Raises:
             PluginError: another body has the name.
+            SettingsError: its ``max_retries`` is no number of retries.
         """
-        check_name("work", name)
+        name = check_name("work", name)
+        limit = body.max_retries
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise SettingsError(f"max_retries of {name!r} is a whole number from 0, or None for no limit, got {shorten(limit)}")
         known = self._bodies.get(name)
         if known is not None and _identity(known) != _identity(body):
             raise PluginError(
