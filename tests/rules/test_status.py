@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter, OrderedDict
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -121,6 +123,27 @@ def test_r17_a_result_is_an_object(scene: Scene) -> None:
         assert "result" in exception["message"]
     assert statuses(manager) == {f"t#{number}": "failed" for number in range(len(BAD_RESULTS))}
     assert "t" not in manager.storage.latest_kwargs
+
+
+def test_r17_any_mapping_is_an_object(scene: Scene) -> None:
+    """As a result, the result of a skip, and kwargs that replace others, as it is when it is fired."""
+
+    def ends(context: TaskContext) -> Any:
+        if context.trigger_kwargs["a"]["n"] == 0:
+            context.retry(replacement_kwargs={"a": MappingProxyType({"n": 1})}, metadata=MappingProxyType({"m": 1}))
+        if context.trigger_kwargs["a"]["n"] == 2:
+            context.skip(result=OrderedDict(r=1))
+        return Counter(words=2)
+
+    scene.works("w", ends)
+    manager = scene.configured({"t": {"andEvery": "a", "run": "w"}})
+    manager.fire("a", MappingProxyType({"n": 0}))
+    manager.fire("a", {"n": 2})
+    scene.perform_all()
+    assert statuses(manager) == {"t#0": "replayed", "t#1": "skipped", "t#2": "finished"}
+    assert manager.storage["t#0"].metadata == {"m": 1}
+    assert manager.storage["t#1"].result == {"r": 1}
+    assert manager.storage["t#2"].result == {"words": 2}
 
 
 def test_r17_no_result_is_an_empty_object(scene: Scene) -> None:

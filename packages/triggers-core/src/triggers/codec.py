@@ -6,6 +6,7 @@ msgspec writes sets, dates and NaN without a word as something that comes back d
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,14 +38,16 @@ def encode_object(value: Any, what: str, max_bytes: int | None = None) -> msgspe
     """Checks and encodes an object that a user gave: kwargs, a result, metadata.
 
     Args:
-        value: a dictionary, or ``None`` for an empty one.
+        value: a dictionary or another mapping, or ``None`` for an empty one.
         what: what it is, for the message: ``"kwargs of trigger 'page3'"``.
         max_bytes: the most that the encoded text may have.
 
     Raises:
         UnserializableKwargs: it is no object, or holds what JSON and every store do not give back equal, or is too large.
     """
-    if value is None or (type(value) is dict and not value):
+    if type(value) is not dict and isinstance(value, Mapping):
+        value = dict(value)
+    if not value and (value is None or type(value) is dict):
         return EMPTY
     if type(value) is not dict:
         raise UnserializableKwargs(f"{what} must be an object (a dict with string keys), got one {_type(value)}")

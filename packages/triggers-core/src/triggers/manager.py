@@ -322,7 +322,7 @@ class TriggerManager:
         return decision
 
     def _encode(self, value: Mapping[str, Any] | None, what: str) -> msgspec.Raw:
-        return encode_object(dict(value) if isinstance(value, Mapping) else value, what, self._process.settings.max_value_bytes)
+        return encode_object(value, what, self._process.settings.max_value_bytes)
 
     def _checked_metadata(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         self._encode(metadata, "metadata")

@@ -131,7 +131,7 @@ class _Attempt:
             return self._fail(error)
 
     def _finish(self, result: Any) -> Report:
-        if result is not None and type(result) is not dict:
+        if result is not None and not isinstance(result, Mapping):
             raise InvalidResult(
                 f"the work {self.instance.run!r} returned {type(result).__qualname__}; a result is an object (a dict) or None"
             )
@@ -265,5 +265,5 @@ def encode_replacement(kwargs: Any, limit: int) -> dict[str, msgspec.Raw]:
 
 
 def _checked_metadata(metadata: Any, limit: int) -> dict[str, Any]:
-    encode_object(dict(metadata) if isinstance(metadata, Mapping) else metadata, "metadata", limit)
+    encode_object(metadata, "metadata", limit)
     return dict(metadata)
