@@ -32,12 +32,30 @@ def test_a_project_from_the_template_passes_the_kit(install: Callable[[Path, str
     assert counts.keys() == {"passed", "skipped"}
 
 
-@pytest.mark.parametrize("key", ["Shelf", "my-shelf", "1shelf", "sql", "redis", ""])
+@pytest.mark.parametrize("key", ["Shelf", "my-shelf", "1shelf", "shelf_", "sql", "redis", "core", "celery", "cli", ""])
 def test_the_template_refuses_a_key_that_cannot_be_one(tmp_path: Path, key: str) -> None:
     """A key that is no name, or is taken, is refused, and nothing is written."""
     project = tmp_path / "project"
-    with pytest.raises(AssertionError, match="not sql, redis, cache or memory"):
+    with pytest.raises(AssertionError, match="not sql, redis, cache or"):
         uv(*COPIER, "--data", f"key={key}", str(ROOT / "templates" / "backend"), str(project), folder=tmp_path)
+    assert not project.exists()
+
+
+@pytest.mark.parametrize("description", ['A "shelf"', "On C:\\shelf", " ", "one\nand two"])
+def test_the_template_refuses_a_description_that_it_cannot_quote(tmp_path: Path, description: str) -> None:
+    """The description lands in ``pyproject.toml`` and in docstrings as it is, so what would break them is refused."""
+    project = tmp_path / "project"
+    with pytest.raises(AssertionError, match="One line without double quotes and backslashes"):
+        uv(
+            *COPIER,
+            "--data",
+            "key=shelf",
+            "--data",
+            f"description={description}",
+            str(ROOT / "templates" / "backend"),
+            str(project),
+            folder=tmp_path,
+        )
     assert not project.exists()
 
 
