@@ -200,3 +200,33 @@ def test_two_threads_use_two_connections(store: RedisStore) -> None:
     for thread in threads:
         thread.join()
     assert store.load("s", ALL_OF_C).records["c"]["k"].value == b"200"
+
+
+def test_a_store_that_is_closed_while_a_commit_waits(
+    make_store: MakeStore, redis_space: Space, proxy: FaultProxy, client: redis.Redis
+) -> None:
+    """The commit gets its reply, and its connection is closed when it has it; the next call opens another."""
+    name = redis_space.prefix.strip(":")
+    store = make_store(url=f"redis://127.0.0.1:{proxy.port}/0?client_name={name}", prefix=redis_space.prefix)
+    store.load("s", Want())
+    failed: list[BaseException] = []
+
+    def commit() -> None:
+        try:
+            store.commit("s", ONE, ABSENT, Want())
+        except BaseException as error:
+            failed.append(error)
+
+    proxy.delay(0.3)
+    committing = threading.Thread(target=commit)
+    committing.start()
+    time.sleep(0.15)
+    store.close()
+    committing.join()
+    assert failed == []
+    proxy.heal()
+    give_up_at = time.monotonic() + 5
+    while any(entry["name"] == name for entry in client.client_list()):
+        assert time.monotonic() < give_up_at, "the connection of the commit stays open"
+        time.sleep(0.01)
+    assert store.load("s", Want()).version == "1"

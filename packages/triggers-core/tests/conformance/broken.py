@@ -542,6 +542,23 @@ class ClosesForGood(Broken):
         return super().load(uid, want)
 
 
+class ClosesWhatIsUsed(Broken):
+    """``close`` takes the connections from the threads that wait at them."""
+
+    caught_by = "test_s25_a_store_is_closed_under_its_threads"
+    _opened = 0
+
+    def close(self) -> None:
+        self._opened += 1
+
+    def load(self, uid: str, want: Want) -> Snapshot:
+        opened = self._opened
+        time.sleep(0.001)
+        if opened != self._opened:
+            raise TypeError("argument must be an int, or have a fileno() method")
+        return super().load(uid, want)
+
+
 class NothingIsDue(Broken):
     """``due`` is there and always empty, and ``DUE`` is not declared."""
 

@@ -50,6 +50,7 @@ class Link:
         self._client: Any = client
         self._name = name
         self._server = None if isinstance(client, RedisCluster) else Connections(client.connection_pool, keep=keep)
+        self._closed = False
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Runs the commands in one round trip, or two where a server has forgotten a script.
@@ -101,8 +102,14 @@ class Link:
             self._client.connection_pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._client.close()
+        """Closes the connections; one that another thread is using is closed when it is given back."""
+        self._closed = True
+        if self._server is not None:
+            self._server.close()
+            return
+        for node in self._client.get_nodes():
+            if node.redis_connection is not None:
+                Connections(node.redis_connection.connection_pool, keep=False).close()
 
     def _by_node(self, commands: Sequence[Command]) -> list[tuple[Connections, list[int]]]:
         groups: dict[str, tuple[Connections, list[int]]] = {}
@@ -127,6 +134,8 @@ class Link:
             in_step = True
         finally:
             server.give_back(connection, in_step)
+            if self._closed:
+                server.close()
         return replies
 
     def _ask_nodes(self, groups: list[tuple[Connections, list[int]]], commands: Sequence[Command]) -> list[Any]:
@@ -146,6 +155,8 @@ class Link:
         finally:
             for connection, (node, _) in zip(connections, groups, strict=False):
                 node.give_back(connection, in_step)
+                if self._closed:
+                    node.close()
         return replies
 
     def _follow(self, command: Command) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -9,9 +10,10 @@ import pytest
 
 from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable, UnreadableRecord
 from triggers.store import ABSENT, EVERYTHING, Capability, Record, Snapshot, Store, Want
-from triggers.testing.conformance.children import COUNTER, count_in
+from triggers.testing.conformance.children import COUNTER, count_in, increment
 from triggers.testing.conformance.kit import Kit, not_tested
 from triggers.testing.conformance.space import VERSION_ONLY, OpenStore, Space, check_snapshot
+from triggers.testing.conformance.threads import run_threads
 
 TRIES = 10
 SECONDS = 5.0
@@ -88,6 +90,23 @@ class Lifecycle(Kit):
         store.close()
         version = space.write(store, uid, {("c", "k"): b"2"}, expected=version)
         check_snapshot(other.load(uid, EVERYTHING), EVERYTHING, version, {("c", "k"): ("2", None)})
+
+    def test_s25_a_store_is_closed_under_its_threads(self, store: Store, other: Store, space: Space) -> None:
+        """4 threads count to 15 in a session each, and close the store that they share at every second step: none notices.
+
+        Look at: connections that are closed while another thread waits for their reply, and what the driver raises then;
+        close those that nobody uses, and the others when they are given back.
+        """
+
+        def count(uid: str) -> None:
+            for number in range(15):
+                increment(store, uid, f"v{number}")
+                if number % 2:
+                    store.close()
+
+        uids = [space.uid(f"session {at}") for at in range(4)]
+        run_threads(*(functools.partial(count, uid) for uid in uids))
+        assert [count_in(other.load(uid, EVERYTHING)) for uid in uids] == [15] * 4
 
     def test_s25_a_fresh_handle_can_be_closed(self, another: OpenStore) -> None:
         """``close`` of an object that has done nothing yet does nothing.
