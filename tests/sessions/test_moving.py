@@ -186,6 +186,28 @@ def test_r31_what_happens_during_a_move_is_moved(places: Places) -> None:
     assert moved.storage.latest_kwargs["meanwhile"] == {"n": 1}
 
 
+def test_r31_a_session_that_never_rests_is_moved(places: Places) -> None:
+    """One that is changed during every copy is closed first and then copied, so that the move ends; nothing is lost."""
+    manager = lively()
+    fired = 0
+
+    def commit_and_fire(*arguments: object) -> None:
+        nonlocal fired
+        commit(*arguments)  # type: ignore[arg-type]
+        with contextlib.suppress(SessionClosed):
+            manager.fire("never rests", {"n": fired})
+            fired += 1
+
+    commit = places.right.commit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places.right, "commit", commit_and_fire)
+        triggers.move_session(manager.uid, "left", "right")
+    moved = triggers.get_manager(manager.uid, storage="right").storage
+    assert 1 <= fired <= 10
+    assert moved.metadata["closed"] is None
+    assert moved.latest_kwargs["never rests"] == {"n": fired - 1}
+
+
 def test_r31_two_moves_at_once_lose_nothing(places: Places) -> None:
     """A second move that copied an older version does not put it in the place of the copy that counts."""
     manager = lively()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 from collections.abc import Callable
@@ -39,6 +40,7 @@ __all__ = [
 _log = logging.getLogger("triggers.sessions")
 _HEAD = Want(frozenset({(HEAD.name, HEAD_KEY)}))
 _PAGE = 100
+_COPIES = 5
 _STATUSES = ("failed", "finalized", CANCELLED, MOVED, COPY)
 Place = str | BaseTriggerStorage
 """A storage: the key of the settings, or any handle on it."""
@@ -183,7 +185,7 @@ def move_session(uid: str, source: Place, target: Place) -> None:
 def move(runtime: Runtime, original: BaseTriggerStorage, goal: BaseTriggerStorage) -> None:
     """Moves a session between two handles on it; see ``move_session``."""
     uid = original.uid
-    while True:
+    for copies in itertools.count(1):
         snapshot = original.store.load(uid, EVERYTHING)
         head = _read_head(snapshot)
         if head is None:
@@ -202,7 +204,9 @@ def move(runtime: Runtime, original: BaseTriggerStorage, goal: BaseTriggerStorag
                 raise
             continue  # another move has come to its end meanwhile
         if head.closed != MOVED:
-            runtime.execute(original, Close(snapshot.version, goal.key))
+            # A session that is changed faster than it can be copied is closed first, where the target surely keeps it.
+            first = copies >= _COPIES and not goal.store.one_value
+            runtime.execute(original, Close(None if first else snapshot.version, goal.key))
 
 
 def delete_session(uid: str, storage: Place | None = None, *, expected: str | None = None) -> bool:

@@ -133,6 +133,7 @@ class Close(Command[str]):
 
     Args:
         expected: the version that was copied; if the session has changed since, nothing is done and the version is returned.
+            ``None`` closes it as it is, for a session that changes faster than it can be copied.
         target: where it went, for people.
     """
 
@@ -141,7 +142,7 @@ class Close(Command[str]):
     repeatable = True
     admitted_when_closed = True
 
-    def __init__(self, expected: str, target: str) -> None:
+    def __init__(self, expected: str | None, target: str) -> None:
         self.expected = expected
         self.target = target
 
@@ -149,10 +150,11 @@ class Close(Command[str]):
         """Closes it if nothing has happened since the copy."""
         head = session.head
         already = head is not None and head.closed == MOVED
-        if head is not None and session.view.version == self.expected and not already:
+        version = session.view.version
+        if head is not None and self.expected in (None, version) and not already:
             before = (head.closed, head.closed_because)
-            session.set_head(closed=MOVED, closed_because=self.target, closed_before=before, copy_of=self.expected)
-        return self.expected if already else session.view.version
+            session.set_head(closed=MOVED, closed_because=self.target, closed_before=before, copy_of=version)
+        return head.copy_of if head is not None and already else version
 
 
 class Vacate(Command[None]):
