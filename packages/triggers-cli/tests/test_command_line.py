@@ -217,13 +217,39 @@ def test_a_full_disk_is_one_line(tmp_path: Path, command_: str) -> None:
     assert (answer.stdout, answer.stderr) == ("1\n", "error: [Errno 28] No space left on device\n")
 
 
-def test_without_standard_output(tmp_path: Path) -> None:
-    """``>&-`` is no reason to fail."""
+@pytest.mark.parametrize(
+    "arguments", ["completion bash", "show s0", "explain s0", "doctor", "fire --from rows.csv --yes", "retry-failed --dry-run"]
+)
+def test_without_standard_output(tmp_path: Path, arguments: str) -> None:
+    """``>&-`` is no reason to fail, however a command writes."""
+    (tmp_path / "rows.csv").write_text("uid,trigger\ns1,a\n")
+    program = f"'{sys.executable}' -m triggers_cli"
     answer = subprocess.run(
-        ["bash", "-c", f"'{sys.executable}' -m triggers_cli completion bash >&-; echo $?"],
+        ["bash", "-c", f"{program} fire s0 a --yes >/dev/null; {program} {arguments} >&-; echo $?"],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (answer.stdout, answer.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        ("fire s0 a", 2, "Nobody can answer, standard input is no terminal; give --yes"),
+        ("fire --from - --yes", 1, "standard input is empty; its first line must name the columns"),
+        ("configure s0 - --yes", 1, "a configuration is an object of tasks"),
+        ("lint -", 1, ""),
+        ("graph -", 1, "a configuration is an object of tasks"),
+    ],
+)
+def test_without_standard_input(tmp_path: Path, arguments: str, code: int, says: str) -> None:
+    """``<&-`` is an input with nothing in it, and nobody who could answer."""
+    answer = subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m triggers_cli {arguments} <&-; echo $?"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert answer.stdout.splitlines()[-1] == str(code)
+    assert says in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_ctrl_c_during_a_question_is_one_line_and_130(tmp_path: Path) -> None:

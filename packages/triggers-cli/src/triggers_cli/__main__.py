@@ -23,8 +23,16 @@ _NARROW = 52
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process."""
+    _open_what_is_closed()
     logging.lastResort = _last_resort()
     sys.exit(run(arguments))
+
+
+def _open_what_is_closed() -> None:
+    """Streams that whoever calls has closed (``<&-``, ``>&-``) become empty ones, and no database gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
 
 
 def run(arguments: list[str] | None = None) -> int:
