@@ -213,6 +213,8 @@ def test_what_changes_something_asks(failed: Path, command: Call, arguments: lis
         (["replay", "s1", "t_bad#9", "--yes"], 1, "no instance 't_bad#9'"),
         (["replay", "s1", "t_bad#0", "--kwargs", "{", "--yes"], 2, "no JSON"),
         (["replay", "s1", "t_bad#0", "--kwargs", "[1]", "--yes"], 2, "expected a JSON object"),
+        (["fire", "s1", "x", "--kwargs", "[" * 100_000, "--yes"], 2, "nested too deeply"),
+        (["fire", "s1", "x", "--kwargs", "1" * 5000, "--yes"], 2, "no JSON"),
         (["configure", "s1", "gone.json", "--yes"], 2, "gone.json cannot be read: No such file or directory"),
         (["configure", "s1", "broken.json", "--yes"], 2, "broken.json, line 2"),
         (["configure", "s1", "wrong.json", "--yes"], 1, "did you mean 'after'?"),

@@ -49,7 +49,9 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except RecursionError:
+        raise click.BadParameter("no JSON that can be read: it is nested too deeply", param_hint=option) from None
+    except ValueError as error:  # also a number of too many digits
         raise click.BadParameter(f"no JSON: {error}", param_hint=option) from error
     if not isinstance(value, dict):
         raise click.BadParameter("expected a JSON object", param_hint=option)
