@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_passwords_in_errors_are_hidden(folder: Path, command: Call) -> None:
         said = "".join(command(*arguments).out.split())
         assert "postgresql://me:***@db/x" in said
         assert "hunter2" not in said
+    for arguments in (
+        ["show", "p"], ["explain", "p"], ["explain", "p", "t_bad"], ["retry-failed", "--dry-run"],
+        ["replay", "p", "t_bad#0", "--yes"], ["skip", "p", "t_bad#1", "--yes"],
+    ):  # fmt: skip
+        said = command(*arguments, "--json").out
+        assert "postgresql://me:***@db/x" in said, arguments
+        assert "hunter2" not in said, arguments
+
+
+def test_what_was_fired_is_shown_as_it_is(folder: Path, command: Call) -> None:
+    """Programs fire it again, so that nothing in it may be hidden."""
+    fired = {"token": "17", "url": "https://me:hunter2@host/"}
+    assert command("fire", "s0", "more", "--kwargs", json.dumps(fired), "--yes").code == 0
+    assert command("show", "s0", "--json").json()["fired"]["more"] == fired
 
 
 def test_sessions_say_what_is_known_of_each(folder: Path, command: Call) -> None:

@@ -112,6 +112,29 @@ def test_a_worker_says_what_it_does_and_drains(folder: Path, command: Call) -> N
 
 
 @pytest.mark.slow
+def test_the_log_of_a_worker_has_no_passwords(folder: Path) -> None:
+    """Neither in messages nor in tracebacks; and it cannot steer the terminal."""
+    (folder / "works.py").write_text(
+        "import logging\n"
+        "from triggers import task\n"
+        "try:\n"
+        "    raise OSError('cannot reach postgresql://me:hunter2@db/x')\n"
+        "except OSError:\n"
+        "    logging.getLogger('triggers.mine').exception('no archive at redis://:hunter2@db \\x1b[2J')\n"
+        "task('only')(print)\n"
+    )
+    with start(folder) as worker:
+        wait_for(lambda: "serving" in (folder / "log").read_text(), worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+    log = (folder / "log").read_text()
+    assert "ERROR triggers.mine: no archive at redis://:***@db \\x1b[2J\n" in log
+    assert "\nOSError: cannot reach postgresql://me:***@db/x\n" in log
+    assert "hunter2" not in log
+    assert "serving: storage 'sql', 1 work, 8 threads" in log
+
+
+@pytest.mark.slow
 def test_a_worker_gives_up_after_its_limit(folder: Path) -> None:
     """Works that do not end are left for the sweep, and the exit code says so; as JSON, an object in each line."""
     fire_elsewhere(folder, "b")

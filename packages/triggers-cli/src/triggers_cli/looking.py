@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import msgspec
 
 from triggers import errors
 from triggers.instance import Status
@@ -100,7 +101,8 @@ def show(uid: str, task: str | None, status: str | None, limit: int, traceback: 
         found for found in storage if (task is None or found.task == task) and (status is None or found.status == status)
     ]
     if json_:
-        as_json({"session": storage.metadata, "instances": instances, "fired": storage.latest_kwargs})
+        listed = [document_of(found) for found in instances]
+        as_json({"session": storage.metadata, "instances": listed, "fired": storage.latest_kwargs})
         return
     pairs({"session": uid, **{name.replace("_", " "): value for name, value in storage.metadata.items() if _says(value)}})
     say("")
@@ -123,6 +125,14 @@ def outcome(instance: Any) -> str:
     """The result of an instance, or why it failed."""
     error = error_of(instance)
     return cut(error or ("" if instance.result is None else plain(instance.result)), _RESULT)
+
+
+def document_of(instance: Any) -> dict[str, Any]:
+    """An instance as JSON, without the passwords of URLs in its error; what was fired, and the result, are as they are."""
+    document: dict[str, Any] = msgspec.to_builtins(instance)
+    if "exception" in document["metadata"]:
+        document["metadata"]["exception"] = redact(document["metadata"]["exception"])
+    return document
 
 
 def error_of(instance: Any) -> str:
@@ -150,9 +160,18 @@ def explain(uid: str, task: str | None, json_: bool) -> None:
     """
     found = existing(uid).explain(task)
     if json_:
-        as_json(found)
+        as_json(_explained(found))
     else:
         say_wrapped(redact(str(found)))
+
+
+def _explained(found: Any) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(found)
+    for task in document.get("tasks", [document]):
+        task["lines"] = redact(task["lines"])
+        for instance in task["instances"]:
+            instance["line"] = redact(instance["line"])
+    return document
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from triggers_cli.looking import document_of
 from triggers_cli.moving import copy
 from triggers_cli.options import configuration_of, confirm, end_of_work, existing, json_object, json_option, yes_option
 from triggers_cli.output import as_json, counted, say, say_wrapped
@@ -95,7 +96,7 @@ def replay(uid: str, instance: str, kwargs: str | None, yes: bool, json_: bool) 
     end_of_work()
     found = manager.storage[new.name]
     if json_:
-        as_json({"replayed": instance, "instance": found})
+        as_json({"replayed": instance, "instance": document_of(found)})
     else:
         say(str(found))
 
@@ -126,7 +127,7 @@ def skip(uid: str, instance: str, cascade: bool, result: str | None, yes: bool, 
     end_of_work()
     found = manager.storage[instance]
     if json_:
-        as_json({"skipped": instance, "instance": found})
+        as_json({"skipped": instance, "instance": document_of(found)})
     else:
         say(str(found))
 

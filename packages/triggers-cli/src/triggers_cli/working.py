@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from triggers_cli.options import json_option
+from triggers_cli.output import counted, harmless
 
 _ENDED_HARD = 130
 
@@ -27,8 +29,6 @@ def run_worker(drain: float | None, json_: bool) -> None:
     JSON: one object in each line: {"at", "event", "uid", "instance", "attempt", "run", "error", "text"}; event is serving,
     running, finished, failed (with "error"), skipped, replayed, recovered, stopping, stopped, gave_up.
     """
-    import logging
-
     from triggers.hooks import get_hooks
     from triggers.manager import get_manager
     from triggers.process import get_process
@@ -39,7 +39,7 @@ def run_worker(drain: float | None, json_: bool) -> None:
     if drain is not None:
         configure(shutdown_timeout=drain)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Harmless("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("triggers").addHandler(handler)
     process = get_process()
     storage = get_manager("worker").storage
@@ -52,7 +52,8 @@ def run_worker(drain: float | None, json_: bool) -> None:
     try:
         process.use(storage)
         process.sweeper.start()
-        teller.tell("serving", f"storage {storage.key!r}, {len(works)} works, {get_settings().threads} threads; stop with Ctrl-C")
+        served = f"storage {storage.key!r}, {counted(len(works), 'work')}, {counted(get_settings().threads, 'thread')}"
+        teller.tell("serving", f"{served}; stop with Ctrl-C")
         while not stop.wait(0.5):
             pass
         teller.tell("stopping", "waiting for running works; a second signal ends at once")
@@ -68,6 +69,15 @@ def run_worker(drain: float | None, json_: bool) -> None:
     if not done:
         sys.stdout.flush()
         os._exit(1)  # their threads would be waited for once more
+
+
+class _Harmless(logging.Formatter):
+    """What is logged, without passwords and without what would steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from triggers.settings import redact
+
+        return harmless(redact(super().format(record)))
 
 
 def _on_signals(stop: threading.Event) -> dict[int, Any]:
