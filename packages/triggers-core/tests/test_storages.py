@@ -121,6 +121,20 @@ def test_unknown_storages() -> None:
         storage_backends.get("memori", "a")
 
 
+def test_a_second_key_needs_its_backend() -> None:
+    """Whoever has forgotten to say which backend a key of their own is for, is told to."""
+    configure(storages={"archive": {"url": "x"}, "other": {"backend": "sqll"}})
+    try:
+        with pytest.raises(UnknownKey, match=r"has the key 'archive'; known are .*its options must say which, as 'backend'"):
+            storage_backends.get("archive", "a")
+        for key in ("other", "memori"):
+            with pytest.raises(UnknownKey) as caught:
+                storage_backends.get(key, "a")
+            assert "must say which" not in str(caught.value)
+    finally:
+        reset()
+
+
 def test_reading_a_session(made: Bench) -> None:
     """Everything that the handle tells, of a small session."""
 

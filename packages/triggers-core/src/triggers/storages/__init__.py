@@ -60,6 +60,15 @@ class StorageRegistry(BackendRegistry[BaseTriggerStorage]):
         """
         return self.get_class(backend_key(key))
 
+    def _unknown(self, key: Any) -> str:
+        from triggers.settings import get_settings
+
+        text = super()._unknown(key)
+        options = get_settings().options_of(str(key))
+        if not options or "backend" in options:
+            return text
+        return f"{text}. If it is one of those under a name of your own, its options must say which, as 'backend'"
+
 
 def backend_key(key: str) -> str:
     """The registered key behind a key of the settings."""
