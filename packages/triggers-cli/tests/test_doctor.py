@@ -236,6 +236,7 @@ def test_settings_that_are_wrong(command: Call) -> None:
         answer = command("doctor")
         assert (answer.code, len(answer.err.splitlines())) == (1, 1)
         assert words in answer.err
+        assert answer.err.startswith("error: the settings file triggers.toml")
 
 
 def test_a_manager_that_is_none_is_broken(command: Call) -> None:

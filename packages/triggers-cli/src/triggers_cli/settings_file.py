@@ -44,6 +44,10 @@ def _read(path: Path | None) -> dict[str, object]:
         raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"the settings file {path} is no TOML: {error}") from error
+    try:
+        settings.check(found)
+    except SettingsError as error:
+        raise SettingsError(f"the settings file {path}: {error}") from error
     _make_importable(path.resolve().parent)
     return found
 
