@@ -45,9 +45,19 @@ def test_each_command_has_help_without_marks(command: Call, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_json_has_a_documented_shape(command: Call, name: str) -> None:
-    """The help of a command with --json says what it prints, and every command has an example or explains itself."""
+    """The help of a command with --json says what it prints."""
     text = command(name, "--help").out
     assert ("--json" in text) == ("JSON: " in text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_has_examples(command: Call, name: str) -> None:
+    """Of this command, under the word."""
+    lines = command(name, "--help").out.splitlines()
+    (begin,) = [number for number, line in enumerate(lines) if line.strip() in ("Example:", "Examples:")]
+    examples = lines[begin + 1 : lines.index("", begin)]
+    assert examples
+    assert all("triggers " in example and name in example.split() for example in examples)
 
 
 def test_the_help_lists_examples_line_by_line_and_exit_codes(command: Call) -> None:

@@ -87,6 +87,11 @@ def show(uid: str, task: str | None, status: str | None, limit: int, traceback: 
     r"""A session: its state, its instances (unresolved ones first where there are many), what fired.
 
     \b
+    Examples:
+      triggers show applicant:42
+      triggers show applicant:42 --status failed --traceback
+
+    \b
     JSON: {"session": {"created_at", "touched_at", "finalized_at", "closed", "parent", "children", "attributes", "tasks",
     "unresolved_tasks", "instances", "failed_instances", "fires", ...}, "instances": [instance], "fired": {trigger: kwargs}};
     an instance has "name", "task", "status", "attempt", "kwargs", "result", "metadata", "created_at", "resolved_at", ...
@@ -155,6 +160,11 @@ def explain(uid: str, task: str | None, json_: bool) -> None:
     r"""Why a task, or all of a session, has not run yet.
 
     \b
+    Examples:
+      triggers explain applicant:42
+      triggers explain applicant:42 t_score
+
+    \b
     JSON: {"uid", "state", "tasks": [task]}, with TASK one task: {"task", "arrived", "missing", "any_of", "forbidden_by",
     "resolved", "instances": [{"name", "status", "missing", "next_at", "line"}], "lines"}.
     """
@@ -182,6 +192,10 @@ def history(uid: str, limit: int, json_: bool) -> None:
     r"""What happened to a session, oldest first, as far as the setting history keeps it.
 
     \b
+    Example:
+      triggers history applicant:42 --limit 20
+
+    \b
     JSON: [{"commit", "at", "kind", "subject", "detail"}]; what has the same commit was stored in one step.
     """
     entries = existing(uid).history()[-limit:]
@@ -199,6 +213,10 @@ def history(uid: str, limit: int, json_: bool) -> None:
 @json_option
 def children(uid: str, json_: bool) -> None:
     r"""The sessions that joined this one.
+
+    \b
+    Example:
+      triggers children survey:2026
 
     \b
     JSON: {alias: uid}.

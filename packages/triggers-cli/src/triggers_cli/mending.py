@@ -141,6 +141,10 @@ def cancel(uid: str, reason: str, yes: bool, json_: bool) -> None:
     r"""Abandon all unresolved work of a session, and close it.
 
     \b
+    Example:
+      triggers cancel applicant:42 --reason 'withdrawn by the applicant'
+
+    \b
     JSON: {"cancelled": uid, "abandoned": [instance]}.
     """
     if not reason.strip():
@@ -162,6 +166,10 @@ def finalize(uid: str, yes: bool, json_: bool) -> None:
     r"""Have a session finalize: now if every task is resolved, else with its last one.
 
     It fires sessionFinalized once, as sessions of the manager finalizing do.
+
+    \b
+    Example:
+      triggers finalize applicant:42
 
     \b
     JSON: {"uid", "finalized_at": time or null, "unresolved_tasks": [task]}.
@@ -188,6 +196,10 @@ def finalize(uid: str, yes: bool, json_: bool) -> None:
 @json_option
 def delete(uid: str, yes: bool, json_: bool) -> None:
     r"""Delete a session, whole.
+
+    \b
+    Example:
+      triggers delete applicant:42
 
     \b
     JSON: {"uid", "deleted": true}.

@@ -17,6 +17,10 @@ def sweep(json_: bool) -> None:
     r"""Sweep once: deliver what was lost, end lost attempts, delete what is to go.
 
     \b
+    Example:
+      triggers sweep
+
+    \b
     JSON: {"handled": number of wake-ups}.
     """
     from triggers.operating import sweep as sweep_once
@@ -33,6 +37,11 @@ def sweep(json_: bool) -> None:
 @json_option
 def migrate(json_: bool) -> None:
     r"""Make or upgrade the tables of the storage.
+
+    \b
+    Examples:
+      triggers migrate
+      triggers --storage archive migrate
 
     \b
     JSON: {"storage": key, "up_to_date": true}.

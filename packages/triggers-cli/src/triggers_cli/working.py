@@ -26,6 +26,11 @@ def run_worker(drain: float | None, json_: bool) -> None:
     A second signal ends at once. What is not finished by then is recovered by the sweep of whoever serves next.
 
     \b
+    Examples:
+      triggers run
+      triggers run --drain 120 --json >> worker.log
+
+    \b
     JSON: one object in each line: {"at", "event", "uid", "instance", "attempt", "run", "error", "text"}; event is serving,
     running, finished, failed (with "error"), skipped, replayed, recovered, stopping, stopped, gave_up.
     """
