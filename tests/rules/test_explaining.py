@@ -138,7 +138,7 @@ def test_the_line_of_each_state(scene: Scene) -> None:
     other = scene.configured({"t": {"after": ["a"], "run": "w"}})
     other.fire("a", {"fail": 1})
     scene.perform_all()
-    assert str(other.explain()) == "t#0 failed (builtins.ValueError: no paper); replay or skip it"
+    assert str(other.explain()) == "t#0 failed (ValueError: no paper); replay or skip it"
     other.cancel("over")
     assert str(other.explain()) == f"session {other.uid} is cancelled\nt was abandoned: cancelled, over"
     assert other.explain("t").missing == ()

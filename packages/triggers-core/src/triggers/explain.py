@@ -259,7 +259,7 @@ def _instance_line(task: TaskConfig, found: Instance, missing: tuple[str, ...], 
             return f"{found.name} is running since {found.started:%H:%M:%S} (attempt {found.attempt}, trusted until {when})"
         case _:
             exception = found.metadata.get("exception", {})
-            reason = f"{exception.get('type', 'failed')}: {exception.get('message', '')}"
+            reason = f"{str(exception.get('type', 'failed')).removeprefix('builtins.')}: {exception.get('message', '')}"
             return f"{found.name} failed ({reason}); replay or skip it"
 
 
