@@ -59,6 +59,7 @@ def test_all_is_well(command: Call) -> None:
     assert storage["sweep"] == {"running": False, "last_seconds": None, **nothing_due}
     plain = command("doctor").out
     assert "storage sql (default): answers in" in plain
+    assert "can         keep sessions, find what is due (DUE), list sessions (SCAN)\n" in plain
     assert "no sweep was ever noted; nothing is overdue" in plain
     assert plain.endswith("all is well\n")
 

@@ -10,6 +10,8 @@ import click
 from triggers_cli.options import json_option
 from triggers_cli.output import as_json, pairs, say, say_wrapped, table
 
+_ABILITIES = {"DUE": "find what is due", "SCAN": "list sessions", "EXPIRE": "forget finished sessions by itself"}
+
 
 @click.command()
 @click.option(
@@ -59,7 +61,7 @@ def _print(found: dict[str, Any]) -> None:
     for storage in found["storages"]:
         say_wrapped(f"storage {storage['storage']}{' (default)' if storage['default'] else ''}: {_answer(storage)}")
         if storage["answers"]:
-            facts = {"can": ", ".join(storage["capabilities"]) or "load, commit, delete", **storage["promises"]}
+            facts = {"can": _abilities(storage["capabilities"]), **storage["promises"]}
             facts["sweep"] = _sweep(storage["sweep"])
             pairs({f"  {name}": text for name, text in facts.items()})
     for runner in found["runners"]:
@@ -71,6 +73,10 @@ def _print(found: dict[str, Any]) -> None:
 
 def _answer(found: dict[str, Any]) -> str:
     return f"answers in {found['seconds']:.3f} s" if found["answers"] else f"broken: {found['problem']}"
+
+
+def _abilities(capabilities: list[str]) -> str:
+    return ", ".join(["keep sessions", *(f"{_ABILITIES.get(name, name.lower())} ({name})" for name in capabilities)])
 
 
 def _sweep(found: dict[str, Any] | None) -> str:
