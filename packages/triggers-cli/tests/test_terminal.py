@@ -140,6 +140,7 @@ def test_a_question_is_answered_in_the_terminal(folder: Path, command: Call) -> 
         terminal.expect(pexpect.EOF)
         terminal.close()
         assert terminal.exitstatus == code
+        assert lines(terminal.before)[1:] == (["nothing was done", ""] if left else ["deleted", ""])
         assert ("long" in command("sessions", "--json").json()["uids"]) is left
 
 

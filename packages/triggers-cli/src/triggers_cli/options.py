@@ -17,16 +17,19 @@ label_option = click.option("--label", "labels", multiple=True, metavar="NAME=VA
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Asks on standard error, unless the answer was given; no ends the command.
+    """Asks on standard error, unless the answer was given.
 
     Raises:
+        Exit: the answer was no; nothing may be done.
         UsageError: nobody is there to answer, since standard input is no terminal.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody can answer, standard input is no terminal; give --yes.")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        click.echo("nothing was done", err=True)
+        raise click.exceptions.Exit(130)
 
 
 def existing(uid: str) -> Any:
