@@ -70,6 +70,7 @@ def test_r31_a_copy_is_whole_and_exact_and_inert(places: Places) -> None:
     assert len(contents(places.right, manager.uid)) > 10
     copy = triggers.get_manager(manager.uid, storage="right")
     assert manager.uid in triggers.find_sessions(storage="right", customer="7", status="copy").uids
+    assert str(copy.explain()).startswith(f"session {manager.uid} is a copy")
     with pytest.raises(SessionClosed, match="not active yet"):
         copy.fire("a")
     before = contents(places.right, manager.uid)

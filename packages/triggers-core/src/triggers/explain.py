@@ -74,7 +74,8 @@ class SessionExplanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """One line per task or unresolved instance, after what concerns the session."""
-        first = [] if self.state == "open" else [f"session {self.uid} is {self.state}"]
+        state = "a copy" if self.state == "copy" else self.state
+        first = [] if state == "open" else [f"session {self.uid} is {state}"]
         return "\n".join([*first, *(str(task) for task in self.tasks)]) or f"session {self.uid} has no tasks"
 
 
