@@ -103,6 +103,8 @@ def test_a_wrong_row_says_its_line_and_does_not_end_the_file(tmp_path: Path, nam
     [
         (b"", "is empty; its first line must name the columns"),
         (b"case,trigger\n", "has no column 'uid'; its columns are 'case', 'trigger'"),
+        (b"uid;trigger\n", "its columns are 'uid;trigger'; perhaps --delimiter ';'"),
+        (b"uid\ttrigger\n", "perhaps --delimiter tab"),
         (b"uid,uid,trigger\n", "has two columns 'uid'"),
         (b'uid,trigger\ns1,a\ns2,"b', "line 3: no CSV: unexpected end of data"),
         (b'uid,trigger\ns1,a\ns2,"b"x\n', "line 3: no CSV: ',' expected after '\"'"),

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 STDIN = "-"
 _ENDINGS = {".ndjson": "ndjson", ".jsonl": "ndjson"}
+_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'", ",": "','"}
 _SHOWN = 80
 _BATCH_SHOWN = 100
 csv.field_size_limit(64 * 1024 * 1024)
@@ -174,7 +175,8 @@ class Rows:
                 raise BadFile(f"{self.path} has two columns {name!r}")
         for name in self.layout.named:
             if name not in header:
-                raise BadFile(f"{self.path} has no column {name!r}; its columns are {', '.join(map(repr, header))}")
+                columns = f"its columns are {', '.join(map(repr, header))}"
+                raise BadFile(f"{self.path} has no column {name!r}; {columns}{_other_delimiter(header)}")
         return header
 
     def _record(self, line: int, header: list[str], fields: list[str]) -> Row | BadRow:
@@ -227,6 +229,12 @@ class Rows:
         content = json.dumps([self._batch, uid, trigger, kwargs], sort_keys=True)
         digest = hashlib.blake2b(content.encode(), digest_size=10).hexdigest()
         return f"{_printable(self._batch)}:{line}:{digest}"
+
+
+def _other_delimiter(header: list[str]) -> str:
+    """What to try where the columns were not told apart."""
+    meant = [typed for sign, typed in _DELIMITERS.items() if len(header) == 1 and sign in header[0]]
+    return f"; perhaps --delimiter {meant[0]}" if meant else ""
 
 
 def _undecodable(text: str) -> bool:
