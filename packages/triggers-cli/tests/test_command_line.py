@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -260,6 +261,34 @@ def test_without_standard_input(tmp_path: Path, arguments: str, code: int, says:
     assert answer.stdout.splitlines()[-1] == str(code)
     assert says in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["fire s1 a --yes", "fire --from rows.csv --processes 2 --yes", "lint tasks.json", "doctor", "show s1", "show nobody"],
+)
+def test_with_json_nothing_else_gets_to_standard_output(tmp_path: Path, arguments: str) -> None:
+    """Neither what works and modules print, nor what processes that they start do; it goes to standard error."""
+    (tmp_path / "triggers.toml").write_text('tasks = ["talking"]\n')
+    (tmp_path / "talking.py").write_text(
+        "import os, subprocess\n"
+        "from triggers import task\n"
+        "print('module')\n"
+        "@task('talk')\n"
+        "def talk(context):\n"
+        "    print('work')\n"
+        "    subprocess.run(['echo', 'child'], check=True)\n"
+    )
+    (tmp_path / "tasks.json").write_text('{"t": {"andEvery": "a", "run": "talk"}}')
+    (tmp_path / "rows.csv").write_text("uid,trigger\ns1,a\n")
+    program = f"'{sys.executable}' -m triggers_cli"
+    answer = subprocess.run(
+        ["bash", "-c", f"{program} configure s1 tasks.json --yes > ignored; {program} {arguments} --json"],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert isinstance(json.loads(answer.stdout), dict) if answer.returncode == 0 else answer.stdout == ""
+    if arguments.startswith("fire"):
+        assert answer.stderr.splitlines() == ["module", "work", "child"]
 
 
 def test_ctrl_c_during_a_question_is_one_line_and_130(tmp_path: Path) -> None:

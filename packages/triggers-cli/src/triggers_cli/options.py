@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from triggers import errors
+from triggers_cli.output import only_documents
 
-json_option = click.option("--json", "json_", is_flag=True, help="Print one JSON document.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 label_option = click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only sessions with this attribute.")
+
+
+def json_option(function: Callable[..., None]) -> Callable[..., None]:
+    """The option ``--json``, with which nothing else gets to standard output while the command runs."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:
+        with only_documents() if options["json_"] else nullcontext():
+            function(*arguments, **options)
+
+    return click.option("--json", "json_", is_flag=True, help="Print one JSON document.")(run)
 
 
 def confirm(question: str, yes: bool) -> None:

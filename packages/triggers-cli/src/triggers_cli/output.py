@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import msgspec
@@ -17,6 +19,7 @@ import msgspec
 NARROW = 60
 """Below so many columns a table becomes a list: one row after the other, a name and a value in each line."""
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_documents: TextIO | None = None
 _STYLES = {
     "failed": "bold red",
     "finished": "green",
@@ -52,7 +55,45 @@ def fold(line: str, width: int) -> str:
 
 def as_json(value: Any) -> None:
     """One JSON document; times are RFC 3339."""
-    click.echo(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
+    for_programs(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2))
+
+
+def for_programs(text: str) -> None:
+    """Text that a program reads, on standard output, whoever writes elsewhere meanwhile."""
+    click.echo(text, file=_documents)
+
+
+@contextmanager
+def only_documents() -> Iterator[None]:
+    """Until its end nothing but ``for_programs`` gets to standard output.
+
+    What works and modules print, and what processes that they start write there, goes to standard error.
+    """
+    global _documents
+    output = sys.stdout
+    kept = _set_aside(output)
+    _documents = output if kept is None else open(kept, "w", encoding=output.encoding, errors=output.errors)  # noqa: SIM115
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        documents, _documents = _documents, None
+        if kept is not None:
+            os.dup2(kept, 1)
+            documents.close()
+
+
+def _set_aside(output: TextIO) -> int | None:
+    """Another number for standard output, the old one leads to standard error; ``None`` where it is no file of the system."""
+    try:
+        if output.fileno() != 1:
+            return None
+        output.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return kept
 
 
 def columns_of_terminal() -> int:

@@ -7,13 +7,11 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-import click
-
 from triggers.hooks import hookimpl
 from triggers.instance import Status, TaskInstance
 from triggers.storages.base import BaseTriggerStorage
 from triggers_cli.looking import error_of
-from triggers_cli.output import harmless, one_line
+from triggers_cli.output import for_programs, one_line, say
 
 _TOLD = frozenset({"running", "finished", "failed", "skipped", "replayed"})
 
@@ -52,11 +50,12 @@ class Teller:
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if self._json:
             key = "error" if event == "failed" else "text"
-            line = json.dumps({"at": at, "event": event, **what, **({key: text} if text else {})}, ensure_ascii=False)
+            document = {"at": at, "event": event, **what, **({key: text} if text else {})}
+            write, line = for_programs, json.dumps(document, ensure_ascii=False)
         else:
             session = f" of session {what['uid']}" if what else ""
             subject = f" {what['instance']}{session}" if what else ""
             attempt = f" (attempt {what['attempt']})" if what.get("attempt", 1) > 1 else ""
-            line = harmless(f"{at} {event}{subject}{attempt}{f': {one_line(text)}' if text else ''}")
+            write, line = say, f"{at} {event}{subject}{attempt}{f': {one_line(text)}' if text else ''}"
         with self._turn:
-            click.echo(line)
+            write(line)
