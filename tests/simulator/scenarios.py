@@ -52,6 +52,13 @@ SCENARIOS = {
         lost_replies=2,
         repeated_deliveries=2,
     ),
+    "fires that wait for each other": Scenario(
+        configuration=EVERY,
+        fires=["a", "b", "b", "b", ("b", "e1"), ("b", "e1")],
+        processes=2,
+        kills=1,
+        lost_replies=3,
+    ),
     "finalizing with two last tasks at once": Scenario(
         configuration={
             "l": {"after": ["a"]},
