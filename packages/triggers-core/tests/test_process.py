@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -445,3 +449,28 @@ def test_finalizing_and_a_hook(made: Bench, caplog: pytest.LogCaptureFixture) ->
     assert "seen" in caplog.text
     assert "from now on by 'another'" in caplog.text
     assert manager.storage.metadata["manager"] == "another"
+
+
+def test_the_sweep_by_itself_leaves_the_configured_storage_alone(tmp_path: Path) -> None:
+    """A process that uses only storages of its own choice gets no file of the configured one, and those are swept."""
+    program = (
+        "import time, triggers\n"
+        "from triggers.process import get_process\n"
+        "from triggers.storages import storage_backends\n"
+        "from triggers.manager import trigger_managers\n"
+        "triggers.configure(sweep_interval=0.02)\n"
+        "swept = []\n"
+        "process = get_process()\n"
+        "sweep = process.sweep\n"
+        "process.sweep = lambda **options: swept.append(sweep(**options)) or 0\n"
+        "trigger_managers.get('default', storage_backends.get('memory', 's')).fire('a')\n"
+        "end = time.monotonic() + 60\n"
+        "while len(swept) < 3 and time.monotonic() < end: time.sleep(0.01)\n"
+        "print(len(swept) >= 3)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIGGERS_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+    assert list(tmp_path.iterdir()) == []

@@ -110,13 +110,21 @@ class Process:
         """Calls the hooks of the session's own manager."""
         self.manager(storage, decision.manager).tell(decision)
 
-    def sweep(self) -> int:
-        """Sweeps every storage that this process uses once, and the configured one; returns how many wake-ups were handled."""
+    def sweep(self, *, only_used: bool = False) -> int:
+        """Sweeps once every storage that this process uses, and the configured one.
+
+        Args:
+            only_used: leaves the configured storage out if this process has not used it: what runs by itself must not make its
+                file, or connect to it, where somebody uses others by hand.
+
+        Returns:
+            How many wake-ups were handled.
+        """
         known = dict(self._stores)
         openers: list[Callable[[str], BaseTriggerStorage]] = [
             partial(storage_class, key=key, store=store) for store, (storage_class, key) in known.items()
         ]
-        configured = self._configured_store(needed=not known)
+        configured = None if only_used else self._configured_store(needed=not known)
         if configured is not None and configured not in known:
             openers.append(partial(storage_backends.get, self.settings.storage))
         handled, failed = 0, None
@@ -142,10 +150,10 @@ class Process:
                 _log.warning("the storage %r of the settings is not swept: %s", key, error)
             return None
 
-    def note_sweep(self) -> None:
+    def note_sweep(self, *, only_used: bool = False) -> None:
         """Keeps in every storage that was swept that it was, once a minute, so that ``triggers doctor`` can tell."""
         now = to_microseconds(self.now())
-        configured = self._configured_store(needed=False)
+        configured = None if only_used else self._configured_store(needed=False)
         for store in {*self._stores, *([] if configured is None else [configured])}:
             if now - self._noted.get(store, now - NOTE_EVERY) >= NOTE_EVERY:
                 self._noted[store] = now

@@ -195,8 +195,8 @@ class Sweeper:
             if ended.wait(pause * random.uniform(0.8, 1.0)):  # noqa: S311
                 return
             try:
-                idle = 0 if self._process.sweep() else min(idle + 1, 8)
-                self._process.note_sweep()
+                idle = 0 if self._process.sweep(only_used=True) else min(idle + 1, 8)
+                self._process.note_sweep(only_used=True)
             except StorageError as error:
                 _log.warning("the sweep will try again: %s", error)
             except Exception:
