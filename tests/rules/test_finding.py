@@ -136,8 +136,10 @@ def test_an_attribute_that_could_not_be_searched_for(scene: Scene) -> None:
     [
         ({"status": "fialed"}, "did you mean 'failed'"),
         ({"status": "open"}, "there are failed, finalized, cancelled, moved, copy"),
-        ({"limit": 0}, "from 1, got 0"),
-        ({"limit": -1}, "from 1, got -1"),
+        ({"limit": 0}, "from 1 to 1000000, got 0"),
+        ({"limit": -1}, "got -1"),
+        ({"limit": "5"}, "got '5'"),
+        ({"limit": 10**30}, "from 1 to 1000000"),
     ],
 )
 def test_a_search_that_means_nothing(scene: Scene, conditions: dict[str, Any], said: str) -> None:

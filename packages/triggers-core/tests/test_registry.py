@@ -119,6 +119,14 @@ def test_two_plugins_with_one_key(install: Install) -> None:
     assert found.get_class("own").__name__ == "Backend"
 
 
+@pytest.mark.parametrize("key", [["a"], None, 5])
+def test_a_key_that_is_no_string(key: Any) -> None:
+    """It says what a key is, also where the key could not even be looked up."""
+    for found in (registry(), storage_backends):
+        with pytest.raises(UnknownKey, match="is a string, got"):
+            found.get(key, "s")
+
+
 def test_unknown_keys() -> None:
     """The message lists the known keys, and suggests."""
     found = registry()

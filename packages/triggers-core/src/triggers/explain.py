@@ -90,7 +90,7 @@ def explain(storage: BaseTriggerStorage, task: str | None, now: datetime) -> Tas
     if task is not None and task not in configuration:
         if not storage.exists():
             raise UnknownSession(f"there is no session {storage.uid!r}")
-        meant = suggestion(task, configuration)
+        meant = suggestion(str(task), configuration)
         known = f"did you mean {meant!r}?" if meant else f"it has {', '.join(configuration) or 'none'}"
         raise ConfigurationError(f"session {storage.uid!r} has no such task; {known}", f"$.{task}")
     names = list(configuration) if task is None else [task]

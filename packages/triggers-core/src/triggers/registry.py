@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from class_registry.entry_points import EntryPointClassRegistry
 
 from triggers.errors import PluginError, UnknownKey
-from triggers.names import suggestion
+from triggers.names import shorten, suggestion
 
 T = TypeVar("T")
 
@@ -66,6 +66,8 @@ class BackendRegistry(EntryPointClassRegistry[T]):
             UnknownKey: nobody registered it; the message lists the known keys.
             PluginError: two distributions have it, it fails to import, or it was built for another interface.
         """
+        if not isinstance(key, str):
+            raise UnknownKey(f"the key of a {self.kind} is a string, got {shorten(key)}")
         found = self._registered.get(key) or self._loaded.get(key)
         if found is not None:
             return found

@@ -41,6 +41,7 @@ _log = logging.getLogger("triggers.sessions")
 _HEAD = Want(frozenset({(HEAD.name, HEAD_KEY)}))
 _PAGE = 100
 _COPIES = 5
+_MOST = 1_000_000
 _STATUSES = ("failed", "finalized", CANCELLED, MOVED, COPY)
 Place = str | BaseTriggerStorage
 """A storage: the key of the settings, or any handle on it."""
@@ -84,15 +85,15 @@ def find_sessions(
 
     Raises:
         InvalidName: there is no such status.
-        ValueError: the limit is no number from 1.
+        ValueError: the limit is no whole number from 1 to a million.
         StorageError: the storage cannot list its sessions.
     """
     if status is not None and status not in _STATUSES:
         meant = suggestion(str(status), _STATUSES)
         hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(_STATUSES)}"
         raise InvalidName(f"a session has no status {shorten(status)} by which it could be found; {hint}")
-    if limit < 1:
-        raise ValueError(f"limit is how many sessions to look at, from 1, got {limit}")
+    if type(limit) is not int or not 1 <= limit <= _MOST:
+        raise ValueError(f"limit is how many sessions to look at, from 1 to {_MOST}, got {shorten(limit)}")
     store = _store(storage)
     if Capability.SCAN not in store.capabilities:
         raise StorageError(f"{type(store).__name__} cannot list its sessions; keep the uids yourself, or use redis or sql")

@@ -70,12 +70,11 @@ class StorageRegistry(BackendRegistry[BaseTriggerStorage]):
         return f"{text}. If it is one of those under a name of your own, its options must say which, as 'backend'"
 
 
-def backend_key(key: str) -> str:
+def backend_key(key: Any) -> Any:
     """The registered key behind a key of the settings."""
     from triggers.settings import get_settings
 
-    backend = get_settings().options_of(key).get("backend", key)
-    return str(backend)
+    return str(get_settings().options_of(key).get("backend", key)) if isinstance(key, str) else key
 
 
 storage_backends = StorageRegistry("triggers.storages", "storage", STORE_API_VERSION)
