@@ -27,7 +27,8 @@ _T = TypeVar("_T")
 _QUIET = 0.02
 """After so many seconds without another byte, a request or an answer is taken to be complete."""
 _LARGE, _GAP = 1000, 0.002
-"""What comes in a piece of so many bytes may go on: what follows within so many seconds belongs to it."""
+"""What comes in a piece of so many bytes may go on: what follows within so many seconds belongs to it. A test that
+counts requests gives more seconds (`FaultProxy.gap`): a client that has to share its processor may pause for longer."""
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing sends RST in place of FIN
 
 
@@ -60,6 +61,8 @@ class _Connection:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    answering: asyncio.StreamReader
+    """What the server says."""
     asking: bool = False
     """Whether the last bytes came from the client."""
     request: bytearray = field(default_factory=bytearray)
@@ -74,6 +77,8 @@ class _Connection:
     """The answers to a repeated request, as far as they have come."""
     kept_for_later: bool = False
     """Whether the connection to the server outlives the client's."""
+    pumps: list[asyncio.Task[None]] = field(default_factory=list)
+    """What passes bytes on, each way."""
 
 
 class FaultProxy:
@@ -91,11 +96,14 @@ class FaultProxy:
         """Bytes from clients to the server."""
         self.bytes_received = 0
         """Bytes from the server to clients."""
+        self.gap = _GAP
+        """How long a client may pause, in seconds, within one large request."""
         self._rules: list[_Rule] = []
         self._delay = 0.0
         self._silent = False
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._late: set[asyncio.Task[None]] = set()
+        self._deliver = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
@@ -130,8 +138,15 @@ class FaultProxy:
         return self._add(Fault.RESET_AFTER, nth, containing)
 
     def late(self, seconds: float, nth: int = 1, containing: bytes = b"") -> threading.Event:
-        """The client of the nth request from now sees a reset; the server gets the request so much later."""
+        """The client of the nth request from now sees a reset; the server gets the request so much later.
+
+        Or earlier, with `deliver_late`.
+        """
         return self._add(Fault.LATE, nth, containing, seconds)
+
+    def deliver_late(self) -> None:
+        """Sends what `late` holds back, and returns once the server has served it."""
+        self._do(self._deliver_late())
 
     def repeat(self, nth: int = 1, containing: bytes = b"") -> threading.Event:
         """The server gets the nth request from now twice, one after the other; its second answer is dropped."""
@@ -183,7 +198,7 @@ class FaultProxy:
         self._loop.run_forever()
 
     def _do(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -199,6 +214,12 @@ class FaultProxy:
         await self._close()
         for task in list(self._late):
             task.cancel()
+
+    async def _deliver_late(self) -> None:
+        self._deliver.set()
+        if self._late:
+            await asyncio.wait(self._late)
+        self._deliver.clear()
 
     async def _reset_all(self) -> None:
         tasks = list(self._connections)
@@ -223,11 +244,11 @@ class FaultProxy:
         except OSError:
             reset(client)
             return
-        connection = _Connection(client, server)
+        connection = _Connection(client, server, server_reader)
         this = asyncio.current_task()
         assert this is not None
         self._connections[this] = connection
-        pumps = [
+        pumps = connection.pumps = [
             asyncio.create_task(self._pump(client_reader, self._ask, connection)),
             asyncio.create_task(self._pump(server_reader, self._answer, connection)),
         ]
@@ -253,7 +274,7 @@ class FaultProxy:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
                 if deliver == self._ask and len(data) >= _LARGE:
-                    data += await rest_of(source)
+                    data += await rest_of(source, self.gap)
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 if not self._silent and not await deliver(connection, data):
@@ -305,11 +326,15 @@ class FaultProxy:
         request = bytes(connection.request[connection.passed_on :])
         fault_made(connection, rule)
         try:
-            await asyncio.sleep(rule.amount)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deliver.wait(), rule.amount)
+            await asyncio.wait(connection.pumps)
             connection.server.write(request)
             await connection.server.drain()
-            await asyncio.sleep(1)  # closing at once could have the server drop what it has not read yet
-        except OSError:
+            # An answer says that it has been served. Where none comes, which no protocol here knows, the server has had
+            # plenty of time to.
+            await asyncio.wait_for(connection.answering.read(1), 10)
+        except (OSError, TimeoutError):
             pass  # the server has gone away in between
         finally:
             connection.server.close()
@@ -366,11 +391,11 @@ class FaultProxy:
         return True
 
 
-async def rest_of(source: asyncio.StreamReader) -> bytes:
+async def rest_of(source: asyncio.StreamReader, gap: float) -> bytes:
     """What a client sends without a pause. A server may answer the first part of a pipeline before it has all of it."""
     rest = bytearray()
     with contextlib.suppress(TimeoutError):
-        while data := await asyncio.wait_for(source.read(65536), _GAP):
+        while data := await asyncio.wait_for(source.read(65536), gap):
             rest += data
     return bytes(rest)
 

@@ -22,7 +22,7 @@ Proxies = Callable[[Server | int], FaultProxy]
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
     """A plain connection to the loopback port."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         yield connection
 
 
@@ -57,8 +57,8 @@ def count(redis_space: Space, key: bytes) -> Callable[[], int]:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether the condition holds within a few seconds."""
-    end = time.monotonic() + 5
+    """Whether the condition holds within a minute."""
+    end = time.monotonic() + 60
     while not condition():
         if time.monotonic() > end:
             return False
@@ -81,6 +81,7 @@ def test_a_healthy_proxy_changes_nothing_and_counts(proxy: FaultProxy, key: byte
 
 def test_a_pipeline_is_one_request(proxy: FaultProxy, key: bytes) -> None:
     """Also where it is sent in pieces and the server has begun to answer the first of them."""
+    proxy.gap = 1.0
     with connected(proxy.port) as connection:
         for _ in range(20):
             connection.sendall((b"INCR " + key + b"\r\n") * 200)
@@ -122,7 +123,7 @@ def test_swallow_reply_leaves_the_client_waiting(proxy: FaultProxy, key: bytes, 
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             ask(connection, b"INCR " + key)
-    assert made.is_set()
+    assert made.wait(60)
     assert count() == 1
 
 
@@ -143,13 +144,14 @@ def test_reset_after_passes_the_request_on(proxy: FaultProxy, key: bytes, count:
 
 
 def test_late_requests_arrive_after_the_client_has_given_up(proxy: FaultProxy, key: bytes, count: Callable[[], int]) -> None:
-    """The client sees a reset and nothing has been counted; half a second later it has."""
-    made = proxy.late(0.5)
+    """The client sees a reset and nothing has been counted; once the request is delivered, it has."""
+    made = proxy.late(60)
     with connected(proxy.port) as connection, pytest.raises(ConnectionResetError):
         ask(connection, b"INCR " + key)
     assert made.is_set()
     assert count() == 0
-    assert eventually(lambda: count() == 1)
+    proxy.deliver_late()
+    assert count() == 1
 
 
 def test_repeated_requests_are_served_twice(proxy: FaultProxy, key: bytes, count: Callable[[], int]) -> None:
@@ -189,9 +191,9 @@ def test_refuse_and_heal(proxy: FaultProxy) -> None:
 def test_a_black_hole_takes_everything_and_says_nothing(proxy: FaultProxy, key: bytes, count: Callable[[], int]) -> None:
     """On connections new and old nothing arrives; healing resets them."""
     with connected(proxy.port) as connection:
-        connection.settimeout(0.3)
         assert ask(connection, b"PING") == b"+PONG\r\n"
         proxy.black_hole()
+        connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             ask(connection, b"INCR " + key)
         proxy.heal()
@@ -264,12 +266,13 @@ def test_a_late_commit_on_mariadb_is_applied_later(mysql_url: str, fault_proxy: 
     with through.cursor() as cursor:
         cursor.execute("CREATE TABLE t (n INTEGER) ENGINE=InnoDB")
         cursor.execute("INSERT INTO t VALUES (7)")
-        made = proxy.late(0.5, containing=b"COMMIT")
+        made = proxy.late(60, containing=b"COMMIT")
         with pytest.raises(pymysql.OperationalError):
             through.commit()
     assert made.is_set()
     assert rows() == 0
-    assert eventually(lambda: rows() == 1)
+    proxy.deliver_late()
+    assert rows() == 1
 
 
 def test_memcached_passes_through(memcached_space: Space, fault_proxy: Proxies) -> None:

@@ -53,7 +53,7 @@ def proxy(redis_space: Space, fault_proxy: Callable[[Server], FaultProxy]) -> Fa
 def proxied(make_store: MakeStore, redis_space: Space, proxy: FaultProxy) -> RedisStore:
     """A store that reaches the server through the proxy; it has connected, and the scripts are known."""
     url = f"redis://127.0.0.1:{proxy.port}/0"
-    store = make_store(url=url, prefix=redis_space.prefix, timeout=1.0, connect_timeout=1.0)
+    store = make_store(url=url, prefix=redis_space.prefix, timeout=10.0, connect_timeout=10.0)
     store.commit("warm up", Change("1", {}), ABSENT, Want())
     store.load("warm up", Want())
     store.delete("warm up")

@@ -48,18 +48,18 @@ def test_a_commit_that_is_delivered_twice_counts_once(proxied: RedisStore, proxy
     proxied.commit("s", ONE, ABSENT, Want())
     fault = proxy.repeat(containing=b"EVALSHA")
     proxied.commit("s", Change("2", {("c", "k2"): Record(b"2")}), "1", Want())
-    assert fault.wait(5)
+    assert fault.wait(60)
     assert proxied.load("s", ALL_OF_C) == ("2", {"c": {"k": Record(b"1", 5), "k2": Record(b"2")}}, False)
 
 
 def test_a_commit_that_arrives_late_is_refused(proxied: RedisStore, proxy: FaultProxy) -> None:
     """A commit that reaches the server after another one stores nothing."""
     proxied.commit("s", ONE, ABSENT, Want())
-    proxy.late(0.3, containing=b"too late")
+    proxy.late(60, containing=b"too late")
     with pytest.raises(OutcomeUnknown):
         proxied.commit("s", Change("2", {("c", "k"): Record(b'"too late"')}), "1", Want())
     proxied.commit("s", Change("3", {("c", "k"): Record(b"3")}), "1", Want())
-    time.sleep(0.6)
+    proxy.deliver_late()
     assert proxied.load("s", ALL_OF_C) == ("3", {"c": {"k": Record(b"3")}}, False)
 
 
@@ -119,25 +119,26 @@ def test_nothing_is_sent_where_nobody_listens(proxied: RedisStore, proxy: FaultP
             act()
         assert type(caught.value) is StorageUnavailable
         assert f"redis://127.0.0.1:{proxy.port}/0 does not serve us" in str(caught.value)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 10, "it must not wait for an answer where there is no connection"
     proxy.heal()
     assert proxied.load("s", Want()) == NOTHING
 
 
-def test_a_silent_server_is_given_up_within_the_timeout(proxied: RedisStore, proxy: FaultProxy) -> None:
-    """A server that takes requests and says nothing costs a read or a commit its timeout of one second, not more."""
-    proxied.load("s", Want())
+def test_a_silent_server_is_given_up_within_the_timeout(make_store: MakeStore, redis_space: Space, proxy: FaultProxy) -> None:
+    """A server that takes requests and says nothing costs a read or a commit its timeout of three seconds, not twice."""
+    store = make_store(url=f"redis://127.0.0.1:{proxy.port}/0", prefix=redis_space.prefix, timeout=3.0, connect_timeout=3.0)
+    store.load("s", Want())
     proxy.black_hole()
     for act, error in (
-        (lambda: proxied.commit("s", ONE, ABSENT, Want()), OutcomeUnknown),
-        (lambda: proxied.load("s", Want()), StorageUnavailable),
+        (lambda: store.commit("s", ONE, ABSENT, Want()), OutcomeUnknown),
+        (lambda: store.load("s", Want()), StorageUnavailable),
     ):
         started = time.monotonic()
         with pytest.raises(error):
             act()
-        assert 0.9 < time.monotonic() - started < 2.5
+        assert 2.9 < time.monotonic() - started < 6
     proxy.heal()
-    assert proxied.load("s", Want()) == NOTHING
+    assert store.load("s", Want()) == NOTHING
 
 
 def test_a_restart_of_the_server_costs_nothing(own_server: Callable[..., OwnServer], make_store: MakeStore) -> None:
@@ -159,9 +160,12 @@ def test_a_server_that_loads_its_data_is_unavailable(own_server: Callable[..., O
     with redis.Redis.from_url(server.url) as client:
         client.mset({f"filler {number}": "x" * 200 for number in range(600)})
         client.bgrewriteaof()
-    store = make_store(url=server.url, retries=0)
-    store.commit("s", ONE, ABSENT, Want())
-    time.sleep(0.5)
+        store = make_store(url=server.url, retries=0)
+        store.commit("s", ONE, ABSENT, Want())
+        end = time.monotonic() + 60
+        while any(client.info("persistence")[f"aof_rewrite_{state}"] for state in ("in_progress", "scheduled")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
     server.kill()
     starting = threading.Thread(target=server.start)
     starting.start()

@@ -20,11 +20,11 @@ MakeStore = Callable[..., RedisStore]
 def test_the_store_follows_a_failover(own_server: Callable[..., OwnServer], make_store: MakeStore) -> None:
     """The store uses the primary; when that dies, it goes on with the replica that took over, with the same sessions."""
     server = own_server("redis-sentinel")
-    store = make_store(url=server.url, timeout=1.0, connect_timeout=0.5)
+    store = make_store(url=server.url, timeout=5.0, connect_timeout=2.0)
     store.commit("s", ONE, ABSENT, Want())
     with redis.Redis(port=server.ports[1]) as primary, redis.Redis(port=server.ports[2]) as replica:
         assert len(primary.keys("triggers:*session:s")) == 1
-        assert primary.execute_command("WAIT", 1, 5_000) == 1
+        assert primary.execute_command("WAIT", 1, 30_000) == 1
         server.kill(0)
         with pytest.raises(StorageError):
             store.commit("s", Change("not yet", {}), "1", Want())

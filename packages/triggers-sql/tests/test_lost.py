@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from sql_stores import OpenStore
 from tests.servers.client import Server
 from tests.servers.proxy import FaultProxy
-from triggers.errors import OutcomeUnknown, StorageUnavailable
+from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
 from triggers.store import ABSENT, EVERYTHING, Change, Record, Want
 from triggers_sql import SqlStore
 
@@ -20,7 +20,7 @@ FAULTS: dict[str, Callable[[FaultProxy, int], object]] = {
     "the request is lost": lambda proxy, nth: proxy.reset_before(nth),
     "the connection goes with the request": lambda proxy, nth: proxy.reset_after(nth),
     "the answer is cut": lambda proxy, nth: proxy.cut_reply(3, nth),
-    "the request arrives late": lambda proxy, nth: proxy.late(0.3, nth),
+    "the request arrives late": lambda proxy, nth: proxy.late(1.0, nth),
     "the request arrives twice": lambda proxy, nth: proxy.repeat(nth),
 }
 REQUESTS = {"postgres": 1, "mysql": 4}  # of one commit
@@ -68,13 +68,22 @@ def test_a_commit_tells_the_truth_whatever_is_lost(fault: str, nth: int, line: L
         allowed = {"v0", "v1"}
     except StorageUnavailable:
         allowed = {"v0"}
-    time.sleep(0.6 if "late" in fault else 0.05)
-    version = line.stored()
-    assert version in allowed
+    line.proxy.deliver_late()
+    time.sleep(0.05)
     whole = {"v0": {"n": Record(b"0")}, "v1": {"n": Record(b"1", 5), "new": Record(b"[]")}}
-    assert line.direct.load("s", EVERYTHING).records == {"c": whole[version]}
+    found = line.direct.load("s", EVERYTHING)
+    assert found.version in allowed
+    assert found.records == {"c": whole[found.version]}
     line.proxy.heal()
-    line.store.commit("s", Change("v2", {}), version, Want())
+    try:
+        line.store.commit("s", Change("v2", {}), found.version, Want())
+    except Conflict:
+        # A request whose connection went with it may be served at any later time.
+        assert (fault, found.version) == ("the connection goes with the request", "v0")
+        assert "v1" in allowed
+        found = line.direct.load("s", EVERYTHING)
+        assert (found.version, found.records) == ("v1", {"c": whole["v1"]})
+        line.store.commit("s", Change("v2", {}), "v1", Want())
     assert line.stored() == "v2"
 
 
@@ -156,7 +165,7 @@ def test_a_server_that_says_nothing_is_given_up(
 ) -> None:
     """An answer that never comes ends after ``timeout``: a read as unavailable, a commit as unknown; the pool recovers."""
     service = "postgres" if server_url.startswith("postgres") else "mysql"
-    line = Line(server_url, fault_proxy(server(service)), open_store, timeout=0.5)
+    line = Line(server_url, fault_proxy(server(service)), open_store, timeout=2.0)
     start = time.monotonic()
     line.proxy.swallow_reply()
     with pytest.raises(StorageUnavailable, match=r"the server did not answer in time"):
@@ -166,7 +175,7 @@ def test_a_server_that_says_nothing_is_given_up(
     with pytest.raises(OutcomeUnknown):
         line.store.commit("s", Change("v1", {("c", "k"): Record(b"1")}), ABSENT, Want())
     assert line.store.load("s", EVERYTHING).version == "v1"
-    assert 1 < time.monotonic() - start < 10
+    assert 4 < time.monotonic() - start < 25
 
 
 def test_connections_that_were_cut_while_idle_cost_nothing(line: Line) -> None:
