@@ -17,7 +17,7 @@ from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.tasks import registered, task
 
 START = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that a test waits for something that must happen."""
 
 

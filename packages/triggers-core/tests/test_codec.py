@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triggers.codec import EMPTY, check_json, decode, encode, encode_object, merge
@@ -23,6 +23,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_r12_what_is_accepted_comes_back_equal(value: dict[str, Any]) -> None:
     """With the same types, and as JSON that others read the same."""

@@ -350,7 +350,7 @@ def test_the_sweeper_thread(made: Bench, caplog: pytest.LogCaptureFixture) -> No
     made.clock.move(1000)
     wait_until(lambda: len(runner.waiting) == 1)
     made.process.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert "the sweep will try again" in caplog.text
     assert "a sweep failed; the next one will try again" in caplog.text
@@ -380,7 +380,7 @@ def test_the_process_of_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
         manager = triggers.get_manager("s")
         manager.update_configuration(ONE)
         manager.fire("a")
-        assert triggers.join_all(10)
+        assert triggers.join_all(60)
         assert done == [1]
         assert triggers.sweep() == 0
         assert get_process() is get_process()

@@ -121,7 +121,7 @@ class Gate:
             self.begun.append(one.name)
             self._running += 1
             self.most = max(self.most, self._running)
-        self.open.wait(10)
+        self.open.wait(60)
         with self._lock:
             self._running -= 1
             self.ended.append(one.name)
@@ -145,7 +145,7 @@ def test_the_pool_is_bounded(gate: Gate) -> None:
     wait_until(lambda: len(gate.begun) == 3)
     assert gate.runner.join_all(0.05) is False
     gate.open.set()
-    assert gate.runner.join_all(10) is True
+    assert gate.runner.join_all(60) is True
     assert gate.most == 3
     assert sorted(gate.ended) == [f"t#{number}" for number in range(10)]
     assert gate.begun[:3] == ["t#0", "t#1", "t#2"]
@@ -157,7 +157,7 @@ def test_threads_are_made_as_needed(gate: Gate) -> None:
     gate.open.set()
     for number in range(5):
         gate.runner.deliver(delivery(number))
-        gate.runner.join_all(10)
+        gate.runner.join_all(60)
         wait_until(lambda: gate.runner._idle == len(gate.runner._pool))
     assert len(gate.runner._pool) == 1
 
@@ -197,7 +197,7 @@ def test_what_is_queued_is_not_queued_twice(gate: Gate) -> None:
             for storage in stores:
                 gate.runner.deliver(delivery(3, storage=storage))
         gate.open.set()
-        assert gate.runner.join_all(10)
+        assert gate.runner.join_all(60)
     assert gate.begun[3:] == ["t#3"] * 4
 
 
@@ -205,9 +205,9 @@ def test_a_delivery_that_cannot_be_performed(gate: Gate, caplog: pytest.LogCaptu
     """It is logged, and the thread goes on."""
     gate.open.set()
     gate.runner.deliver(delivery(0, run="raises"))
-    assert gate.runner.join_all(10)
+    assert gate.runner.join_all(60)
     gate.runner.deliver(delivery(1))
-    assert gate.runner.join_all(10)
+    assert gate.runner.join_all(60)
     assert gate.ended == ["t#0", "t#1"]
     assert "t#0 of session 's' could not be performed" in caplog.text
 
@@ -218,14 +218,14 @@ def test_cooldowns(gate: Gate) -> None:
     later = [(2, 20), (0, 10), (1, 10)]
     for number, seconds in later:
         gate.runner.deliver(delivery(number, not_before=START + dt.timedelta(seconds=seconds)))
-    assert gate.runner.join_all(1)
+    assert gate.runner.join_all(60)
     assert gate.runner.join_all(0.05, delayed=True) is False
     assert gate.begun == []
     gate.clock_now = START + dt.timedelta(seconds=15)
     wait_until(lambda: len(gate.ended) == 2)
     assert sorted(gate.ended) == ["t#0", "t#1"]
     gate.clock_now = START + dt.timedelta(seconds=20)
-    assert gate.runner.join_all(10, delayed=True)
+    assert gate.runner.join_all(60, delayed=True)
     assert gate.ended[2] == "t#2"
 
 
@@ -237,13 +237,14 @@ def test_closing_drops_what_has_not_started(gate: Gate, caplog: pytest.LogCaptur
     wait_until(lambda: len(gate.begun) == 3)
     closing = threading.Thread(target=gate.runner.close)
     closing.start()
+    wait_until(lambda: gate.runner._closed)
     time.sleep(0.05)
     assert closing.is_alive(), "it does not wait for what runs"
     gate.open.set()
-    closing.join(10)
+    closing.join(60)
     assert sorted(gate.ended) == ["t#0", "t#1", "t#2"]
     gate.runner.deliver(delivery(6))
-    assert gate.runner.join_all(1, delayed=True)
+    assert gate.runner.join_all(60, delayed=True)
     assert sorted(gate.begun) == ["t#0", "t#1", "t#2"]
 
 
@@ -280,9 +281,9 @@ def test_ctrl_c_in_a_fire_does_not_lock_the_runner(gate: Gate) -> None:
             gate.runner.deliver(delivery())
     finally:
         sys.settrace(before)
-    others = threading.Thread(target=gate.runner.join_all, args=(10,), daemon=True)
+    others = threading.Thread(target=gate.runner.join_all, args=(60,), daemon=True)
     others.start()
-    others.join(10)
+    others.join(60)
     assert not others.is_alive(), "the runner is locked"
 
 
@@ -293,7 +294,7 @@ def test_after_a_fork_it_starts_anew(made: Bench) -> None:
     def works(context: TaskContext) -> None:
         if context.manager.uid == "parent":
             begun.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     made.work(works)
     managers = [made.manager(uid) for uid in ("parent", "child")]
@@ -301,23 +302,23 @@ def test_after_a_fork_it_starts_anew(made: Bench) -> None:
         manager.update_configuration({"t": {"andEvery": "a", "run": "w"}})
     for _ in range(3):
         managers[0].fire("a")
-    assert begun.wait(10)
+    assert begun.wait(60)
 
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
 
     def child() -> None:
         managers[1].fire("a")
-        joined = made.process.runners.get("threading").join_all(10)
+        joined = made.process.runners.get("threading").join_all(60)
         there.send((joined, [str(one.status) for one in managers[1].storage]))
 
     process = context.Process(target=child)
     process.start()
-    assert here.poll(20), "the child hangs"
+    assert here.poll(60), "the child hangs"
     assert here.recv() == (True, ["finished"])
-    process.join(20)
+    process.join(60)
     go_on.set()
-    assert made.process.runners.get("threading").join_all(10)
+    assert made.process.runners.get("threading").join_all(60)
     assert [str(one.status) for one in managers[0].storage] == ["finished"] * 3
     assert len(managers[1].storage) == 0, "the child's memory is its own"
 
@@ -328,13 +329,13 @@ def test_after_a_fork_nobody_waits_for_a_retired_runner(made: Bench) -> None:
 
     def works(context: TaskContext) -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     made.work(works)
     manager = made.manager()
     manager.update_configuration({"t": {"andEvery": "a", "run": "w"}})
     manager.fire("a")
-    assert begun.wait(10)
+    assert begun.wait(60)
     runners = made.process.runners
     runners._made_with["threading"] = "other options"
     runners.forget_changed()
@@ -344,11 +345,11 @@ def test_after_a_fork_nobody_waits_for_a_retired_runner(made: Bench) -> None:
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=lambda: there.send([runner.join_all(0.1) for runner in runners.opened()]))
     process.start()
-    assert here.poll(20), "the child hangs"
+    assert here.poll(60), "the child hangs"
     assert all(here.recv())
-    process.join(20)
+    process.join(60)
     go_on.set()
-    assert all(runner.join_all(10) for runner in runners.opened())
+    assert all(runner.join_all(60) for runner in runners.opened())
 
 
 PROGRAM = """
@@ -358,13 +359,20 @@ import triggers
 from triggers import task
 options = {{"url": "sqlite:///{path}", "synchronous": "OFF"}}
 triggers.configure(storage="sql", storages={{"sql": options}}, runner="threading", threads=1, shutdown_timeout={timeout})
-begun = threading.Event()
+begun, closing = threading.Event(), threading.Event()
+
+class Closing(logging.Handler):
+    def emit(self, record):
+        if "running works, at most" in record.msg:
+            closing.set()
+
+logging.getLogger().addHandler(Closing())
 
 @task("slow")
 def slow(context):
     print("begins", context.task_instance.name, flush=True)
     begun.set()
-    time.sleep({seconds})
+    {work}
     print("ends", context.task_instance.name, flush=True)
     return {{"r": 1}}
 
@@ -374,15 +382,22 @@ if __name__ == "__main__":
     manager.update_configuration({{"t": {{"andEvery": "a", "run": "slow"}}, "u": {{"after": ["t"], "run": "slow"}}}})
     manager.fire("a")
     manager.fire("a")
-    begun.wait(10)
+    begun.wait(60)
+    print("fired", flush=True)
     {ending}
 """
 
 
-def run_program(tmp_path: Path, *, seconds: float, ending: str, timeout: float = 20.0, more: str = "") -> subprocess.Popen[str]:
+UNTIL_CLOSING = "closing.wait(60); time.sleep(0.3)"
+"""A work that goes on until it is waited for, and a little longer."""
+
+
+def run_program(
+    tmp_path: Path, *, ending: str, work: str = UNTIL_CLOSING, timeout: float = 50.0, more: str = ""
+) -> subprocess.Popen[str]:
     """An application that ends while a work runs and another one waits."""
     script = tmp_path / "application.py"
-    program = PROGRAM.format(path=tmp_path / "s.db", seconds=seconds, ending=ending, timeout=timeout, more=more)
+    program = PROGRAM.format(path=tmp_path / "s.db", work=work, ending=ending, timeout=timeout, more=more)
     script.write_text(program)
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -401,7 +416,7 @@ def stored(tmp_path: Path) -> dict[str, str]:
 
 def test_the_end_of_the_interpreter_waits_for_running_work(tmp_path: Path) -> None:
     """What runs is finished, with its cascade; what has not started stays scheduled in the storage."""
-    process = run_program(tmp_path, seconds=0.7, ending="pass")
+    process = run_program(tmp_path, ending="pass")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "ends t#0" in output
@@ -424,10 +439,10 @@ def test_the_end_of_a_child_of_multiprocessing_waits_too(tmp_path: Path, method:
 def in_child():
     begun.clear()
     triggers.get_manager("s").fire("a")
-    begun.wait(10)
+    begun.wait(60)
 
 """
-    process = run_program(tmp_path, seconds=0.7, ending=ending, more=script)
+    process = run_program(tmp_path, work="time.sleep(0.7)", ending=ending, more=script)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert stored(tmp_path) == {"t#0": "finished", "t#1": "finished", "t#2": "finished", "u#0": "finished"}, output
@@ -435,7 +450,7 @@ def in_child():
 
 def test_the_end_does_not_wait_for_ever(tmp_path: Path) -> None:
     """After ``shutdown_timeout`` the process ends; its work is recovered by whoever sweeps."""
-    process = run_program(tmp_path, seconds=100, ending="pass", timeout=0.2)
+    process = run_program(tmp_path, work="time.sleep(100)", ending="pass", timeout=0.2)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "are still running; the sweep of another process will recover them" in output
@@ -447,15 +462,17 @@ def test_ctrl_c_ends_the_application_and_not_the_work(tmp_path: Path) -> None:
     for interrupts, expected in ((1, "finished"), (2, "running")):
         folder = tmp_path / str(interrupts)
         folder.mkdir()
-        process = run_program(folder, seconds=1.0 if interrupts == 1 else 100.0, ending="time.sleep(60)", timeout=50)
+        process = run_program(folder, work=UNTIL_CLOSING if interrupts == 1 else "time.sleep(100)", ending="time.sleep(60)")
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("begins t#0"):
-                break
-        for _ in range(interrupts):
-            time.sleep(0.3)
+        output = ""
+        for awaited in ("fired", "waiting for 1 running works")[:interrupts]:
+            for line in process.stdout:
+                output += line
+                if awaited in line:
+                    break
+            time.sleep(0.1)
             process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output += process.communicate(timeout=60)[0]
         assert "KeyboardInterrupt" in output
         assert ("interrupted after" in output) == (interrupts == 2), output
         found = stored(folder)
@@ -527,7 +544,7 @@ def test_works_on_threads_cascade(made: Bench) -> None:
         {f"t{number}": {"after": [f"t{number - 1}" if number else "a"], "run": "w"} for number in range(5)}
     )
     manager.fire("a")
-    assert made.process.runners.get("threading").join_all(10)
+    assert made.process.runners.get("threading").join_all(60)
     assert done == ["t0", "t1", "t2", "t3", "t4"]
 
 

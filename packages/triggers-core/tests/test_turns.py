@@ -39,7 +39,7 @@ class Queue:
     def finish(self) -> None:
         """Waits for all threads."""
         for thread in self.threads:
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "a thread waits for ever"
         assert self.turns._queues == {}
 
@@ -96,27 +96,32 @@ def test_an_error_ends_the_turn() -> None:
 
 def test_a_wait_that_is_broken_off() -> None:
     """Ctrl-C in one that waits: it never has its turn, and those behind it have theirs."""
-    queue = Queue()
+    queue, main = Queue(), threading.get_ident()
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
         held.set()
-        release.wait(10)
+        release.wait(60)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def interrupt() -> None:
+        wait_until(lambda: queue.length == 2)
+        signal.pthread_kill(main, signal.SIGALRM)
+
     holder = threading.Thread(target=queue.turns.run, args=("key", hold))
     holder.start()
     queue.threads.append(holder)
-    assert held.wait(10)
+    assert held.wait(60)
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(KeyboardInterrupt):
             queue.turns.run("key", lambda: queue.order.append("the one that was interrupted"))
+        interrupting.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     queue.join("behind")
     release.set()

@@ -107,13 +107,16 @@ def test_a_report_that_cannot_be_stored_in_time(made: Bench, caplog: pytest.LogC
 
     def body(context: TaskContext) -> None:
         if context.attempt == 1:
+            heartbeat = made.process.heartbeat._thread
+            assert heartbeat is not None
+            made.process.heartbeat.stop()
+            heartbeat.join()
             store.errors = [StorageUnavailable("away")] * 10_000
 
     manager = made.run(body)
     perform(made)
     assert "t#0 of session 's' could not report; the sweep will run it again" in caplog.text
     store.errors = []
-    made.process.heartbeat.stop()
     made.clock.move(1)
     made.process.sweep()
     perform(made)
@@ -211,7 +214,7 @@ def test_the_heartbeat_thread_renews(made: Bench) -> None:
     """While a body runs, its lease is renewed by itself, and no sweep takes it away."""
     made.change(lease=0.3)
     release = threading.Event()
-    manager = made.run(lambda context: release.wait(10) and None)
+    manager = made.run(lambda context: release.wait(60) and None)
     working = threading.Thread(target=perform, args=(made,))
     working.start()
     wait_until(lambda: str(manager.storage["t#0"].status) == "running")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
@@ -12,6 +12,7 @@ from triggers_redis import keys
 names = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.text(
     alphabet="1:{}ab", min_size=1, max_size=8
 )
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_the_names_of_a_session_are_these() -> None:
@@ -29,6 +30,7 @@ def test_the_names_of_a_session_are_these() -> None:
     assert keys.field("é", "é") == "2:éé".encode()
 
 
+@unhurried
 @given(names)
 def test_all_keys_of_a_session_share_a_slot(uid: str) -> None:
     """Whatever braces the uid has, the cluster puts its two keys and its shard's sets into one slot."""
@@ -37,6 +39,7 @@ def test_all_keys_of_a_session_share_a_slot(uid: str) -> None:
     assert len(slots) == 1
 
 
+@unhurried
 @given(st.tuples(names, names, names), st.tuples(names, names, names))
 def test_different_records_have_different_members(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     """A member of the set of wake-ups names one uid, collection and key, and no two of them run together."""
@@ -47,6 +50,7 @@ def test_different_records_have_different_members(one: tuple[str, str, str], oth
     assert (member(*one) == member(*other)) == (one == other)
 
 
+@unhurried
 @given(names, names, names)
 def test_a_member_is_taken_apart_again(uid: str, collection: str, key: str) -> None:
     """The parts of a member come back exactly."""

@@ -82,7 +82,7 @@ class CommitsHalf(BrokenFiles):
     def commit(self, uid: str, change: Change, expected: str, want: Want) -> None:
         super().commit(uid, change._replace(drop=frozenset()), expected, want)
         if change.drop:
-            time.sleep(0.001)
+            time.sleep(0.1)
             super().commit(uid, Change(change.version, {}, change.drop - change.put.keys()), change.version, want)
 
 
@@ -98,7 +98,7 @@ class WritesInPlace(BrokenFiles):
             with self.path(uid).open("wb") as file:
                 file.write(new[:100])
                 file.flush()
-                time.sleep(0.001)
+                time.sleep(0.005)
                 file.write(new[100:])
             return True
 
@@ -120,7 +120,7 @@ class LeavesItsLock(BrokenFiles):
         else:
             raise StorageUnavailable(f"{lock} is held")
         try:
-            time.sleep(0.001)
+            time.sleep(0.005)
             yield
         finally:
             lock.unlink()

@@ -75,7 +75,7 @@ class TestAssertions(TriggerManagerTestCaseMixin):
 
         @task("hangs")
         def hangs(context: TaskContext) -> None:
-            go_on.wait(20)
+            go_on.wait(60)
 
         self.manager.update_configuration({"t_hangs": {"after": ["hang"], "run": "hangs"}})
         self.manager.fire("hang")

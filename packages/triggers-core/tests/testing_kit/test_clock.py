@@ -92,7 +92,7 @@ def test_r25_work_that_lives_keeps_its_lease(trigger_manager: TriggerManager, tr
     @task("long")
     def long(context: TaskContext) -> None:
         attempts.append(context.attempt)
-        go_on.wait(10)
+        go_on.wait(60)
 
     trigger_manager.update_configuration({"t_long": {"after": ["go"], "run": "long"}})
     trigger_manager.fire("go")
