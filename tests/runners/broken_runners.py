@@ -169,7 +169,7 @@ class Busy(ThreadingTaskRunner):
             return
         self._had.add(delivery.identifier)
         if self._busy.acquire(blocking=False):
-            time.sleep(0.002)
+            time.sleep(0.05)
             super().deliver(delivery)
             self._busy.release()
 
@@ -178,6 +178,7 @@ class Heartless(ThreadingTaskRunner):
     """Performs with a lease that nobody renews."""
 
     caught_by = "test_rn10_a_long_work_keeps_its_lease"
+    patience = 60.0  # else the work has not ended when the patience has
 
     def deliver(self, delivery: Delivery) -> None:
         from triggers.process import get_process

@@ -18,7 +18,6 @@ class OnFile(RunnerConformance):
     """The kit with sessions in a SQLite file."""
 
     runner = "broken"
-    patience = 4.0
     runner_class: type[Any]
 
     @pytest.fixture(scope="class", autouse=True)
@@ -55,5 +54,10 @@ def path_of(name: str) -> str:
 
 
 for name, runner_class in RUNNERS.items():
-    globals()[f"Test{name}"] = type(f"Test{name}", (OnFile,), {"runner_class": runner_class, "__module__": __name__})
-del name, runner_class
+    members = {"runner_class": runner_class, "patience": getattr(runner_class, "patience", 8.0), "__module__": __name__}
+    globals()[f"Test{name}"] = type(
+        f"Test{name}",
+        (OnFile,),
+        {"runner_class": runner_class, "patience": getattr(runner_class, "patience", 8.0), "__module__": __name__},
+    )
+del name, runner_class, members

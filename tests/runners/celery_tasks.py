@@ -23,10 +23,10 @@ class Limited(CeleryTriggerTask):
 
 
 class Patient(CeleryTriggerTask):
-    """Is told after half a second that it takes too long."""
+    """Is told after three seconds that it takes too long."""
 
     name = "trial.patient"
-    soft_time_limit = 0.5
+    soft_time_limit = 3
 
     def _run(self, context: TaskContext) -> dict[str, str]:
         note(context, "began")
@@ -39,10 +39,10 @@ class Patient(CeleryTriggerTask):
 
 
 class Killed(CeleryTriggerTask):
-    """Is killed after one second, in its first attempt."""
+    """Is killed after four seconds, in its first attempt."""
 
     name = "trial.killed"
-    time_limit = 1
+    time_limit = 4
 
     def _run(self, context: TaskContext) -> None:
         note(context, "began")

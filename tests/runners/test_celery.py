@@ -31,7 +31,7 @@ class CeleryContract(RunnerConformance):
     @classmethod
     def settings(cls, storage: Mapping[str, Any], conf: Mapping[str, Any]) -> Mapping[str, Any]:
         """The storage, and the application of this process."""
-        return {**storage, "runners": {"celery": {"app": application(conf), "timeout": 2.0}}}
+        return {**storage, "runners": {"celery": {"app": application(conf), "timeout": 5.0}}}
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -93,7 +93,7 @@ def test_r18_a_cold_shutdown_fails_nothing(trial: Trial, start: Start) -> None:
         manager = trial.run(works.SLEEP, seconds=20)
         trial.until("the work has not begun", partial(began, trial, manager))
         one.process.send_signal(signal.SIGQUIT)
-        one.process.wait(20)
+        one.process.wait(60)
         instance = manager.storage["t#0"]
         assert (instance.status, instance.attempt) == (Status.RUNNING, 1)
         assert "attempt 1 of t#0" in one.said
@@ -103,7 +103,7 @@ def test_r18_a_cold_shutdown_fails_nothing(trial: Trial, start: Start) -> None:
 def test_r25_a_killed_worker_is_replaced_by_another(trial: Trial, start: Start) -> None:
     """What ran in a worker that was killed with all its processes is run by the next one, once, after the lease."""
     with start(name="first") as first:
-        manager = trial.run(works.SLEEP, seconds=3)
+        manager = trial.run(works.SLEEP, seconds=5)
         trial.until("the work has not begun", partial(began, trial, manager))
         first.kill()
     with start(name="second"):
@@ -116,7 +116,7 @@ def test_r25_a_killed_worker_is_replaced_by_another(trial: Trial, start: Start) 
 def test_r25_a_stopped_worker_reports_in_vain(trial: Trial, start: Start) -> None:
     """A worker that was stopped past its lease and continued has its report refused; the other worker's counts."""
     with start("-P", "threads", "-c", "1", name="first") as first:
-        manager = trial.run(works.SLEEP, seconds=1)
+        manager = trial.run(works.SLEEP, seconds=5)
         trial.until("the work has not begun", partial(began, trial, manager))
         first.process.send_signal(signal.SIGSTOP)
         with start(name="second"):
@@ -138,7 +138,7 @@ def test_r28_what_a_dead_broker_did_not_take_is_swept(trial: Trial, start: Start
         assert manager.storage["t#0"].status is Status.SCHEDULED
     configure(runners=settings["runners"])
     with start(name="with"):
-        assert trial.resolved(manager, patience=10).attempt == 1
+        assert trial.resolved(manager).attempt == 1
     assert trial.noted(manager) == [("t#0", 1, "ran")]
 
 
@@ -195,7 +195,7 @@ class TestOneWorker:
 @pytest.mark.faults
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_r25_a_long_work_under_a_short_lease_runs_once(trial: Trial, start: Start, pool: str) -> None:
-    """Twelve seconds of work under a lease of two run once while the worker lives, beside a second worker that sweeps."""
+    """Twelve seconds of work under a lease of four run once while the worker lives, beside a second worker that sweeps."""
     with start("-P", pool, "-c", "2", name="first"), start("-P", pool, "-c", "2", name="second"):
         manager = trial.run(works.SLEEP, seconds=12)
         instance = trial.resolved(manager)

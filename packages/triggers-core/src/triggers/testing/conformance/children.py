@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +87,10 @@ class Children:
         self._started.append(child)
         return child
 
+    def signal(self, open_store: OpenStore) -> Any:
+        """What children that open this store can wait for (`wait_for`), to begin together."""
+        return multiprocessing.get_context(_start_method(open_store)).Event()
+
     def __enter__(self) -> Self:
         return self
 
@@ -121,9 +125,24 @@ def _run(connection: Connection, work: Callable[..., Any], open_store: OpenStore
 Say = Callable[[Any], None]
 
 
-def increments(open_store: OpenStore, say: Say, uid: str, name: str, count: int) -> int:
-    """Adds 1 to the counter so many times; returns how often it met a conflict."""
+def let_go(signal: Any, waiting: Sequence[Child]) -> None:
+    """Lets children begin, once all of them wait."""
+    for child in waiting:
+        assert child.hear() == "ready"
+    signal.set()
+
+
+def wait_for(signal: Any, say: Say) -> None:
+    """In a child: waits for the others."""
+    say("ready")
+    assert signal.wait(PATIENCE), "the other processes did not begin"
+
+
+def increments(open_store: OpenStore, say: Say, uid: str, name: str, count: int, signal: Any = None) -> int:
+    """Adds 1 to the counter so many times, with a signal not before it comes; returns how often it met a conflict."""
     store = open_store()
+    if signal is not None:
+        wait_for(signal, say)
     conflicts = sum(increment(store, uid, f"{name}.{number}") for number in range(count))
     store.close()
     return conflicts
@@ -206,9 +225,10 @@ def whole_problems(snapshot: Snapshot) -> list[str]:
     return [f"at version {snapshot.version!r}: {problem}" for problem in problems]
 
 
-def set_up(open_store: OpenStore, say: Say, uid: str, times: int) -> str:
-    """Sets the store up and writes one session; returns the version."""
+def set_up(open_store: OpenStore, say: Say, uid: str, times: int, signal: Any) -> str:
+    """Sets the store up when the signal comes, and writes one session; returns the version."""
     store = open_store()
+    wait_for(signal, say)
     for _ in range(times):
         store.setup()
     version = f"of-{uid}"

@@ -17,6 +17,7 @@ from triggers.testing.conformance.children import (
     commit_until_killed,
     count_in,
     increments,
+    let_go,
     set_up,
     whole_change,
     whole_problems,
@@ -43,7 +44,9 @@ class Processes(Kit):
         """
         uid = space.uid()
         space.write(store, uid, {COUNTER: b"0"})
-        adding = [children.start(open_store, increments, uid, name, 30) for name in ("a", "b", "c")]
+        signal = children.signal(open_store)
+        adding = [children.start(open_store, increments, uid, name, 30, signal) for name in ("a", "b", "c")]
+        let_go(signal, adding)
         for child in adding:
             child.hear()
         assert count_in(store.load(uid, EVERYTHING)) == 90
@@ -178,7 +181,9 @@ class Processes(Kit):
         """
         space = Space()
         uids = [space.uid(name) for name in ("a", "b", "c")]
-        starting = [children.start(open_fresh_store, set_up, uid, 2) for uid in uids]
+        signal = children.signal(open_fresh_store)
+        starting = [children.start(open_fresh_store, set_up, uid, 2, signal) for uid in uids]
+        let_go(signal, starting)
         versions = [child.hear() for child in starting]
         with contextlib.closing(open_fresh_store()) as store:
             for uid, version in zip(uids, versions, strict=True):

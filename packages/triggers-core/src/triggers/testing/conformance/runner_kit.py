@@ -23,9 +23,9 @@ from triggers.storages import storage_backends
 from triggers.testing.conformance import works
 from triggers.testing.conformance.contract import Contract
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
-TIMES = {"lease": 2.0, "redeliver_after": 1.0, "sweep_interval": 0.2}
+TIMES = {"lease": 4.0, "redeliver_after": 1.0, "sweep_interval": 0.2}
 """The times (seconds) under which the kit runs; workers in other processes have to have the same."""
 
 

@@ -16,7 +16,7 @@ from triggers.testing.conformance.forks import in_fork
 from triggers.testing.conformance.runner_kit import RunnerKit, Trial
 
 _NEVER = 100_000.0
-_REST = 0.1
+_REST = 0.5
 """Until what ran the first work waits for the next one: a thread that waits at the fork is missing afterwards."""
 
 
@@ -49,7 +49,7 @@ class RunnerProcesses(RunnerKit):
         if self.in_caller:
             not_tested("its works run in the thread that fires")
         # The work takes so long that the dying process cannot end it, in case it begins it.
-        manager = trial.session({"t": {"after": ["go"], "run": works.SLEEP}}, seconds=1)
+        manager = trial.session({"t": {"after": ["go"], "run": works.SLEEP}}, seconds=3)
 
         def fire_and_die() -> None:
             configure(redeliver_after=_NEVER)

@@ -110,16 +110,14 @@ class RunnerConformance(RunnerProcesses):
         assert gone.storage.metadata == {} == never.storage.metadata, "a delivery brought a deleted session back"
 
     def test_rn4_deliver_returns_soon(self, trial: Trial) -> None:
-        """``fire`` does not wait for a work of one and a half seconds.
+        """``fire`` does not wait for a work of four seconds.
 
         Look at: ``deliver`` sends or queues, and returns.
         """
         if self.in_caller:
             not_tested("its works run in the thread that fires")
-        began = time.monotonic()
-        manager = trial.run(works.SLEEP, seconds=1.5)
-        took = time.monotonic() - began
-        assert took < 1, f"the fire took {took:.2f} seconds"
+        manager = trial.run(works.SLEEP, seconds=4)
+        assert ("t#0", 1, "ended") not in trial.noted(manager), "the fire returned when the work had ended"
         assert trial.resolved(manager).status is Status.FINISHED
 
     def test_rn5_a_cooldown_is_waited_for(self, trial: Trial) -> None:
@@ -228,7 +226,7 @@ class RunnerConformance(RunnerProcesses):
         Look at: for a runner that works here, ``join_all`` says ``False`` while something runs. A runner whose workers live
         elsewhere only lets go of its connections.
         """
-        manager = trial.session({"t": {"after": ["go"], "run": works.SLEEP}}, seconds=0.8)
+        manager = trial.session({"t": {"after": ["go"], "run": works.SLEEP}}, seconds=3)
         firing = threading.Thread(target=manager.fire, args=("go",), daemon=True)
         firing.start()
         trial.until("the work has not begun", lambda: bool(trial.noted(manager)))
