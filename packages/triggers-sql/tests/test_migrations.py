@@ -133,7 +133,7 @@ def test_missing_tables_of_a_prefix_name_the_whole_call(server_url: str, open_st
 
 
 def _migrate_in_child(url: str, barrier: object) -> None:
-    barrier.wait(30)  # type: ignore[attr-defined]
+    barrier.wait(100)  # type: ignore[attr-defined]
     for _ in range(2):
         migrate(url)
     store = SqlStore(url=url)
@@ -149,7 +149,7 @@ def test_many_processes_migrate_at_once(url: str, open_store: OpenStore) -> None
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(150)
     assert [child.exitcode for child in children] == [0] * 4
     assert tables_in(url) == TABLES
     assert works(open_store(url))

@@ -133,11 +133,11 @@ print(sorted({"sqlalchemy", "alembic", "psycopg", "pymysql", "sqlite3"} & set(sy
 
 
 def test_making_a_store_is_cheap() -> None:
-    """Making a store takes microseconds: a thousand take less than a second, and no file appears."""
-    start = time.perf_counter()
+    """Making a store takes microseconds: a thousand take less than a second of this thread's time."""
+    start = time.thread_time()
     for _ in range(1000):
         SqlStore(url="postgresql://me@127.0.0.1:1/x")
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 def test_a_relative_path_starts_where_the_store_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
