@@ -29,7 +29,7 @@ def test_the_kit_leaves_a_crowd_alone(tmp_path: Path) -> None:
         env={**os.environ, "TRIGGERS_SQL_URL": url},
         capture_output=True,
         text=True,
-        timeout=115,
+        timeout=280,
     )
     assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
     assert "S34   like the memory store                      1       -           -" in ran.stdout.splitlines()

@@ -35,7 +35,7 @@ def run(
         env={**environment(folder), **extra},
         capture_output=True,
         encoding="utf-8",
-        timeout=110,
+        timeout=250,
     )
 
 
@@ -52,7 +52,7 @@ def rewrite(path: Path, found: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 200.0) -> None:
     """Waits until something has become true."""
     give_up_at = time.monotonic() + seconds
     while not true():

@@ -190,7 +190,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     wait_until(lambda: bool(list(tmp_path.glob("eventlog-*/fired-*.jsonl"))))
     children = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(signal.SIGTERM)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=200)
     assert (running.returncode, told.decode().strip()) == (130, "stopped")
     psutil.wait_procs(children, timeout=10)
     assert not [child for child in children if child.is_running()]

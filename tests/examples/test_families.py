@@ -71,7 +71,7 @@ def test_the_check_can_fail(tmp_path: Path, log: list[object]) -> None:
         encoding="utf-8",
     )
     command = [sys.executable, str(script), *map(str, log)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, encoding="utf-8", timeout=110)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, encoding="utf-8", timeout=250)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the report of North/2026-01 (2 cases) was written 0 times, not 1" in done.stdout
     assert "the report of South/2026-01 (1 cases) was written 2 times, not 1" in done.stdout

@@ -50,7 +50,7 @@ def test_it_runs_and_is_right(tmp_path: Path) -> None:
 def test_progress_moves_in_a_terminal_that_can(tmp_path: Path, terminal: str, moves: bool) -> None:
     """In a terminal the bars move; in a dumb one a line follows the other."""
     first, *arguments = command("questionnaire", *SMALL)
-    child = pexpect.spawn(first, arguments, env={**environment(tmp_path), "TERM": terminal}, encoding="utf-8", timeout=100)
+    child = pexpect.spawn(first, arguments, env={**environment(tmp_path), "TERM": terminal}, encoding="utf-8", timeout=200)
     shown = child.read()
     child.close()
     assert child.exitstatus == 0, shown
@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, signal_sent: signal.Signal
         os.killpg(running.pid, signal.SIGINT)
     else:
         running.terminate()
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=200)
     assert running.returncode == 130
     assert told.strip() == "stopped; nothing is left behind"
     psutil.wait_procs(children, timeout=10)

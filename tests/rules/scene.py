@@ -63,7 +63,7 @@ class Scene:
     def __init__(self, backend: Backend, **settings: Any) -> None:
         self.backend = backend
         self.clock = Clock()
-        self.settings = Settings(**{"runner": "held", "sweep_interval": 0.0, "conflict_timeout": 5.0, **settings})
+        self.settings = Settings(**{"runner": "held", "sweep_interval": 0.0, "conflict_timeout": 60.0, **settings})
         self.process = Process(settings=lambda: self.settings, clock=self.clock)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self._registered: list[str] = []

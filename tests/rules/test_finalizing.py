@@ -215,7 +215,7 @@ def test_r29_a_worker_elsewhere_uses_the_remembered_manager(scene: Scene) -> Non
 def test_r29_two_last_tasks_end_at_once(make_scene: Callable[..., Scene]) -> None:
     """Two threads of two processes that resolve the last two tasks at the same moment finalize once; each time."""
     scene = make_scene()
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=60)
 
     def meets(context: TaskContext) -> None:
         meet.wait()
@@ -237,7 +237,7 @@ def test_r29_two_last_tasks_end_at_once(make_scene: Callable[..., Scene]) -> Non
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert statuses(manager) == {"bill#0": "scheduled", "t#0": "finished", "u#0": "finished"}
         assert finalized(manager) == 1
         scene.runner.waiting.clear()

@@ -48,7 +48,7 @@ def test_r23_stored_before_the_runner_hears(scene: Scene) -> None:
                 other = scene.manager(manager.uid, process=process)
                 firing = threading.Thread(target=other.fire, args=("elsewhere",))
                 firing.start()
-                firing.join(10)
+                firing.join(60)
                 assert not firing.is_alive(), "firing waits for a lock while the runner is called"
             super().deliver(delivery)
 

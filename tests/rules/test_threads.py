@@ -33,7 +33,7 @@ def threaded(make_scene: Callable[..., Scene]) -> Iterator[Scene]:
     """A scene whose works run on threads."""
     scene = make_scene(runner="threading", runners={"threading": {"threads": 4}})
     yield scene
-    scene.process.runners.get("threading").join_all(30)
+    scene.process.runners.get("threading").join_all(110)
 
 
 def test_invariants_after_random_fires_from_threads(threaded: Scene) -> None:
@@ -73,7 +73,7 @@ def test_invariants_after_random_fires_from_threads(threaded: Scene) -> None:
     manager.fire("once")
     for _ in range(3):
         for process in processes:
-            assert process.runners.get("threading").join_all(30)
+            assert process.runners.get("threading").join_all(110)
     storage = manager.storage
     found = {task: storage.instances_of_task(task) for task in TASKS}
     statuses = {task: Counter(str(one.status) for one in instances) for task, instances in found.items()}

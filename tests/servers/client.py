@@ -159,7 +159,7 @@ def ask_keeper(request: dict[str, Any], patience: float = 180.0) -> dict[str, An
 
 
 def _connect(connection: socket.socket, folder: Path) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             connection.connect(str(folder / "keeper"))

@@ -50,7 +50,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if _keeper is not None:
         with contextlib.suppress(RuntimeError, OSError):
             client.ask_keeper({"do": "finish"}, patience=20)
-        _keeper.wait(timeout=20)
+        _keeper.wait(timeout=60)
         _keeper = None
         del os.environ[client.FOLDER_VARIABLE]
     reporter = config.pluginmanager.get_plugin("terminalreporter")

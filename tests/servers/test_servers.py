@@ -23,7 +23,7 @@ OwnServers = Callable[..., OwnServer]
 
 def talk(port: int, question: bytes) -> bytes:
     """One question, and what comes back for it."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(question)
         return connection.recv(65536)
 
@@ -197,7 +197,7 @@ def run_pytest(folder: Path, *arguments: str, **environment: str) -> subprocess.
         env={**kept, "PYTHONPATH": str(client.ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
     )
 
@@ -209,7 +209,7 @@ def test_no_server_outlives_its_run(tmp_path: Path, death: str) -> None:
     assert outcome.returncode == (-9 if death else 0), outcome.stdout + outcome.stderr
     pids = [int(pid) for pid in outcome.stdout.split("PIDS")[1].splitlines()[0].split()]
     assert len(pids) == 2
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while any(psutil.pid_exists(pid) for pid in pids):
         assert time.monotonic() < end, f"still there: {pids}"
         time.sleep(0.1)

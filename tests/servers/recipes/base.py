@@ -21,7 +21,7 @@ class Recipe(abc.ABC):
     accounts: ClassVar[tuple[str, ...]] = ()
     port_count: ClassVar[int] = 1
     highest_port: ClassVar[int] = 65535
-    patience: ClassVar[float] = 30.0
+    patience: ClassVar[float] = 90.0
     """Seconds within which a start must come to an answer."""
 
     @property
