@@ -178,7 +178,7 @@ class Heartless(ThreadingTaskRunner):
     """Performs with a lease that nobody renews."""
 
     caught_by = "test_rn10_a_long_work_keeps_its_lease"
-    patience = 60.0  # else the work has not ended when the patience has
+    patience = 16.0  # twice what a work that keeps its lease takes
 
     def deliver(self, delivery: Delivery) -> None:
         from triggers.process import get_process

@@ -53,11 +53,10 @@ def path_of(name: str) -> str:
     return f"{Path(__file__)}::Test{name}"
 
 
-for name, runner_class in RUNNERS.items():
-    members = {"runner_class": runner_class, "patience": getattr(runner_class, "patience", 8.0), "__module__": __name__}
-    globals()[f"Test{name}"] = type(
-        f"Test{name}",
-        (OnFile,),
-        {"runner_class": runner_class, "patience": getattr(runner_class, "patience", 8.0), "__module__": __name__},
-    )
-del name, runner_class, members
+def suite_of(name: str) -> type[OnFile]:
+    """The suite of a runner."""
+    patience = getattr(RUNNERS[name], "patience", 8.0)
+    return type(f"Test{name}", (OnFile,), {"runner_class": RUNNERS[name], "patience": patience, "__module__": __name__})
+
+
+globals().update({f"Test{name}": suite_of(name) for name in RUNNERS})

@@ -162,6 +162,10 @@ class Process:
                 except StorageError as error:
                     _log.debug("a sweep is not noted: %s", error)
 
+    def forget_stores(self) -> None:
+        """Sweeps only those stores from now on that are used from now on."""
+        self._stores.clear()
+
     def close(self) -> None:
         """Ends the sweep, the runners and the heartbeat of this process."""
         self.sweeper.stop()

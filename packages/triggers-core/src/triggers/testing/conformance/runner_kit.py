@@ -134,9 +134,11 @@ class RunnerKit(Contract):
         """All settings of the kit, in force in this process; the storage is set up."""
         merged = {"runner": cls.runner, "tasks": [works.MODULE], **TIMES, **settings}
         reset()
+        get_process().forget_stores()
         storage_backends.open_store(configure(**merged).storage).setup()
         yield merged
         get_process().close()
+        get_process().forget_stores()  # whose files may be gone when the next tests sweep
         forget_shared_stores()
         reset()
 
