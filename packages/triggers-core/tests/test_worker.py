@@ -107,8 +107,7 @@ def test_a_report_that_cannot_be_stored_in_time(made: Bench, caplog: pytest.LogC
 
     def body(context: TaskContext) -> None:
         if context.attempt == 1:
-            heartbeat = made.process.heartbeat._thread
-            assert heartbeat is not None
+            (heartbeat,) = made.process.heartbeat._threads.values()
             made.process.heartbeat.stop()
             heartbeat.join()
             store.errors = [StorageUnavailable("away")] * 10_000
