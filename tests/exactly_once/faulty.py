@@ -13,6 +13,7 @@ from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
 from triggers.store import Change, DuePage, ScanPage, Snapshot, Store, Want
 
 Commit = Callable[[], None]
+Fault = Callable[[Commit], None]
 
 
 class Between(Store):
@@ -128,6 +129,17 @@ def sent_twice_by_the_store(commit: Commit) -> None:
 def away(commit: Commit) -> None:
     """Nothing can be sent."""
     raise StorageUnavailable("the storage does not answer")
+
+
+ONCE: dict[str, list[Fault]] = {
+    "reply lost": [reply_lost],
+    "never arrives": [never_arrives],
+    "twice": [arrives_twice],
+    "twice, and the second answer is heard": [sent_twice_by_the_store],
+    "never, then reply lost": [never_arrives, reply_lost],
+    "never three times": [never_arrives, never_arrives, never_arrives],
+}
+"""What may happen to commits, one after the other, that must be applied once all the same."""
 
 
 class Rates(NamedTuple):

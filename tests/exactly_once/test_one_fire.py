@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.exactly_once.faulty import ScriptedStore, arrives_twice, away, never_arrives, reply_lost, sent_twice_by_the_store
+from tests.exactly_once.faulty import ONCE, ScriptedStore, away, never_arrives, reply_lost
 from tests.rules.scene import HeldRunner, held_runner
 from triggers import records
 from triggers.errors import Conflict, OutcomeUnknown, StorageUnavailable
@@ -94,22 +94,9 @@ def bench(request: pytest.FixtureRequest, storage: tuple[type[BaseTriggerStorage
         yield made
 
 
-Fault = Callable[[Callable[[], None]], None]
-
-
 def configured(manager: TriggerManager) -> None:
     """Gives its session the task."""
     manager.update_configuration(TASKS)
-
-
-ONCE: dict[str, list[Fault]] = {
-    "reply lost": [reply_lost],
-    "never arrives": [never_arrives],
-    "twice": [arrives_twice],
-    "twice, and the second answer is heard": [sent_twice_by_the_store],
-    "never, then reply lost": [never_arrives, reply_lost],
-    "never three times": [never_arrives, never_arrives, never_arrives],
-}
 
 
 @pytest.mark.parametrize("case", ONCE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.exactly_once.faulty import ScriptedStore, arrives_twice, never_arrives, reply_lost, sent_twice_by_the_store
+from tests.exactly_once.faulty import ONCE, Fault, ScriptedStore, never_arrives, reply_lost
 from tests.rules.scene import HeldRunner, held_runner
 from triggers.errors import EventMismatch, OutcomeUnknown, SessionTooLarge, StorageError
 from triggers.manager import TriggerManager
@@ -20,7 +20,6 @@ from triggers.storages.memory import MemoryStorageBackend, MemoryStore
 from triggers.store import EVERYTHING, Change, Snapshot, Store, Want
 
 TASKS = {"t": {"andEvery": "tick", "run": "w"}, "u": {"andEvery": "tock", "run": "w"}}
-Fault = Callable[[Callable[[], None]], None]
 
 
 class Counting(ScriptedStore):
@@ -168,16 +167,6 @@ def test_an_event_that_waits_twice_fires_once(bench: Bench) -> None:
     bench.behind({"one": bench.tick(1, event_id="e"), "two": bench.tick(2, event_id="e")})
     assert bench.outcomes["one"] == bench.outcomes["two"]
     assert bench.applied() == [1]
-
-
-ONCE: dict[str, list[Fault]] = {
-    "reply lost": [reply_lost],
-    "never arrives": [never_arrives],
-    "twice": [arrives_twice],
-    "twice, and the second answer is heard": [sent_twice_by_the_store],
-    "never, then reply lost": [never_arrives, reply_lost],
-    "never three times": [never_arrives, never_arrives, never_arrives],
-}
 
 
 @pytest.mark.parametrize("case", ONCE)
