@@ -222,7 +222,7 @@ def test_what_changes_something_asks(failed: Path, command: Call, arguments: lis
         (["retry-failed", "--label", "x"], 2, "expected NAME=VALUE, got 'x'"),
         (["retry-failed", "--label", "status=x"], 2, "no session can have an attribute 'status'"),
         (["copy", "sql", "sql", "--yes"], 2, "source and target are both 'sql'"),
-        (["copy", "sql", "memory", "--uid", "", "--yes"], 1, "the source has no session ''"),
+        (["copy", "sql", "memory", "--uid", "", "--yes"], 1, "the name of a session must not be empty, got ''"),
         (["copy", "sql", "cloud", "--yes"], 1, "no storage has the key 'cloud'"),
         *[([name, "nobody", *more, "--yes"], 1, "there is no session 'nobody'") for name, *more in
           (["replay", "t#0"], ["skip", "t#0"], ["cancel", "--reason", "x"], ["finalize"], ["delete"])],

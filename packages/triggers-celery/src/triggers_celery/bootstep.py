@@ -34,7 +34,7 @@ class TriggersStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """Starts the sweep, unless ``sweep_interval`` is 0."""
         process = get_process()
-        for key in _swept():
+        for key in (get_settings().storage, *_swept()):
             process.use(storage_backends.get(key, "sweep"))
         process.sweeper.start()
 
