@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
 import ssl
@@ -146,7 +145,12 @@ def make_environment() -> None:
 
 def has_venv() -> bool:
     """Whether this Python can make virtual environments that have pip."""
-    return all(importlib.util.find_spec(module) for module in ("ensurepip", "venv"))
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def call(command: list[str], complaint: str) -> None:
