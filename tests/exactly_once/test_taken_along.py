@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.exactly_once.faulty import ONCE, Fault, ScriptedStore, never_arrives, reply_lost
 from tests.rules.scene import HeldRunner, held_runner
+from triggers.engine.application import Fire
+from triggers.engine.decision import FireResult
+from triggers.engine.session import Session
 from triggers.errors import EventMismatch, OutcomeUnknown, SessionTooLarge, StorageError
 from triggers.manager import TriggerManager
 from triggers.operation import CLIENT_SLOTS, MOST_ALONG
@@ -255,6 +259,28 @@ def test_an_interrupt_of_one_is_no_loss_of_the_others(bench: Bench) -> None:
     assert isinstance(bench.outcomes["t1"], OutcomeUnknown)
     assert bench.outcomes["t2"].scheduled == ("t#2",)
     assert bench.applied() == [2]
+
+
+class Fickle(Fire):
+    """A fire that thinks better of it at its second try."""
+
+    tries = 0
+
+    def apply(self, session: Session) -> FireResult:
+        """Fires the first time."""
+        self.tries += 1
+        return super().apply(session) if self.tries == 1 else FireResult()
+
+
+def test_a_late_commit_of_one_that_came_to_nothing(bench: Bench) -> None:
+    """What it took along may still arrive, so it is not decided again: it says that it does not know, and fires once."""
+    fickle = Fickle("tock", msgspec.Raw(b'{"id":0}'))
+    storage = MemoryStorageBackend("s", store=bench.store)
+    bench.behind({"t0": lambda: bench.process.runtime.execute(storage, fickle), "t1": bench.tick(1)}, bench.store.hold)
+    assert bench.outcomes["t0"].result == FireResult()
+    assert isinstance(bench.outcomes["t1"], OutcomeUnknown)
+    assert bench.store.arrive() == 1
+    assert bench.applied() == [0, 1]
 
 
 def test_starts_and_reports_are_taken_along(bench: Bench) -> None:

@@ -89,13 +89,17 @@ class Operation(Generic[R]):
 
     def run(self) -> Decision[R]:
         """Does it, and answers for all that it took along."""
+        stored = False
         try:
-            return self._until_stored()
-        except BaseException:
-            for sent in self.sent:
-                if sent.outcome_open:
-                    self._cannot_tell(sent)
-            raise
+            decision = self._until_stored()
+            stored = decision.changed
+            return decision
+        finally:
+            # What was sent before can still arrive, as long as nothing was stored in its place.
+            if not stored:
+                for sent in self.sent:
+                    if sent.outcome_open:
+                        self._cannot_tell(sent)
 
     def _until_stored(self) -> Decision[R]:
         """Decides on what is remembered if there is anything, else on what is loaded, until it is stored or refused."""
